@@ -1,0 +1,1 @@
+//! A leveled RNS-CKKS engine in pure Rust, and its adapter to the runtime.

@@ -1,0 +1,1 @@
+//! The reference backend: tensor graphs with ONNX meaning, and compiled programs in the clear.

@@ -1,0 +1,1 @@
+//! The intermediate representation: graphs, their dialects, their text, the program file.

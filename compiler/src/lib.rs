@@ -1,0 +1,1 @@
+//! Passes, packing, parameter selection and level management.

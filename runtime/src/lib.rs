@@ -1,0 +1,1 @@
+//! Engine traits and the executor of compiled programs.
