@@ -1,0 +1,111 @@
+"""The two architectures. Batch normalisation is there while training and folded into the
+convolution or dense layer before it at export (`folded`)."""
+
+import copy
+
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+
+
+class Square(nn.Module):
+    def forward(self, x):
+        return x * x
+
+
+class CryptoNets(nn.Module):
+    """The network of Gilad-Bachrach et al. (ICML 2016): squares instead of ReLU, mean pooling,
+    so that every layer is a polynomial of degree at most 2."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 5, 5, stride=2, padding=1)  # 5 x 13 x 13
+        self.bn1 = nn.BatchNorm2d(5)
+        self.square1 = Square()
+        self.pool1 = nn.AvgPool2d(3, stride=1, padding=1)
+        self.conv2 = nn.Conv2d(5, 50, 5, stride=2)  # 50 x 5 x 5
+        self.bn2 = nn.BatchNorm2d(50)
+        self.pool2 = nn.AvgPool2d(3, stride=1, padding=1)
+        self.flatten = nn.Flatten()
+        self.fc1 = nn.Linear(1250, 100)
+        self.bn3 = nn.BatchNorm1d(100)
+        self.square2 = Square()
+        self.fc2 = nn.Linear(100, 10)
+
+    def features(self, x):
+        """The logits, and the values before each non-linear layer."""
+        a = self.bn1(self.conv1(x))
+        x = self.pool1(self.square1(a))
+        x = self.pool2(self.bn2(self.conv2(x)))
+        b = self.bn3(self.fc1(self.flatten(x)))
+        return self.fc2(self.square2(b)), (a, b)
+
+    def forward(self, x):
+        return self.features(x)[0]
+
+
+class Classical(nn.Module):
+    """A small LeNet: two convolutions with ReLU and 3x3 max pooling of stride 2, one dense layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 16, 5, padding=2)  # 16 x 28 x 28
+        self.bn1 = nn.BatchNorm2d(16)
+        self.relu1 = nn.ReLU()
+        self.pool1 = nn.MaxPool2d(3, stride=2, padding=1)  # 16 x 14 x 14
+        self.conv2 = nn.Conv2d(16, 32, 5, padding=2)  # 32 x 14 x 14
+        self.bn2 = nn.BatchNorm2d(32)
+        self.relu2 = nn.ReLU()
+        self.pool2 = nn.MaxPool2d(3, stride=2, padding=1)  # 32 x 7 x 7
+        self.flatten = nn.Flatten()
+        self.dropout = nn.Dropout(0.2)
+        self.fc = nn.Linear(1568, 10)
+
+    def features(self, x):
+        a = self.bn1(self.conv1(x))
+        b = self.bn2(self.conv2(self.pool1(self.relu1(a))))
+        x = self.flatten(self.pool2(self.relu2(b)))
+        return self.fc(self.dropout(x)), (a, b)
+
+    def forward(self, x):
+        return self.features(x)[0]
+
+
+class Teacher(nn.Module):
+    """A larger network whose outputs the small ones can learn from (train.py --teacher)."""
+
+    def __init__(self, width=32):
+        super().__init__()
+        w = width
+
+        def block(i, o):
+            return [nn.Conv2d(i, o, 3, padding=1, bias=False), nn.BatchNorm2d(o), nn.ReLU()]
+
+        self.body = nn.Sequential(
+            *block(1, w), nn.MaxPool2d(2), *block(w, 2 * w), *block(2 * w, 2 * w), nn.MaxPool2d(2),
+            *block(2 * w, 4 * w), *block(4 * w, 4 * w), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+            nn.Dropout(0.2), nn.Linear(4 * w, 10),
+        )
+
+    def features(self, x):
+        return self.body(x), ()
+
+    def forward(self, x):
+        return self.body(x)
+
+
+NETS = {"cryptonets": CryptoNets, "classical": Classical, "teacher": Teacher}
+
+
+def folded(net):
+    """A copy for inference: batch normalisation folded into the layer before it, no dropout."""
+    net = copy.deepcopy(net).eval()
+    for name, module in list(net.named_modules()):
+        if name.startswith("bn"):
+            layer = {"bn1": "conv1", "bn2": "conv2", "bn3": "fc1"}[name]
+            fuse = fuse_linear_bn_eval if layer == "fc1" else fuse_conv_bn_eval
+            setattr(net, layer, fuse(getattr(net, layer), module))
+            setattr(net, name, nn.Identity())
+    if hasattr(net, "dropout"):
+        net.dropout = nn.Identity()
+    return net
