@@ -62,7 +62,7 @@ def main():
     folder, file = os.path.split(args.model)
     name = os.path.splitext(file)[0]
     kind = name.split("-")[0]
-    dataset = "mnist" if name.endswith("-mnist") and "fashion" not in name else "fashion-mnist"
+    dataset = name.split("-", 1)[1]
     data = f"data/{dataset}"
     images = idx.read(os.path.join(folder, data, "t10k-images-idx3-ubyte.gz"))
     labels = idx.read(os.path.join(folder, data, "t10k-labels-idx1-ubyte.gz"))

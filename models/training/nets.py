@@ -62,13 +62,16 @@ class Classical(nn.Module):
         self.fc = nn.Linear(1568, 10)
 
     def features(self, x):
+        """As forward, but with each ReLU after its max pooling: the same values for less work."""
         a = self.bn1(self.conv1(x))
-        b = self.bn2(self.conv2(self.pool1(self.relu1(a))))
-        x = self.flatten(self.pool2(self.relu2(b)))
+        b = self.bn2(self.conv2(self.relu1(self.pool1(a))))
+        x = self.flatten(self.relu2(self.pool2(b)))
         return self.fc(self.dropout(x)), (a, b)
 
     def forward(self, x):
-        return self.features(x)[0]
+        x = self.pool1(self.relu1(self.bn1(self.conv1(x))))
+        x = self.pool2(self.relu2(self.bn2(self.conv2(x))))
+        return self.fc(self.dropout(self.flatten(x)))
 
 
 class Teacher(nn.Module):
@@ -99,7 +102,7 @@ NETS = {"cryptonets": CryptoNets, "classical": Classical, "teacher": Teacher}
 
 def folded(net):
     """A copy for inference: batch normalisation folded into the layer before it, no dropout."""
-    net = copy.deepcopy(net).eval()
+    net = copy.deepcopy(net).eval().to(memory_format=torch.contiguous_format)
     for name, module in list(net.named_modules()):
         if name.startswith("bn"):
             layer = {"bn1": "conv1", "bn2": "conv2", "bn3": "fc1"}[name]

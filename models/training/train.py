@@ -12,7 +12,6 @@ import copy
 import json
 import math
 import os
-import shlex
 import sys
 import time
 
@@ -60,6 +59,17 @@ def augmented(x, dataset, strength):
     return F.grid_sample(x, grid, align_corners=False)
 
 
+def command(args, epochs, lr):
+    """The command line of this run with every setting spelled out, folders by what they hold."""
+    said = dict(vars(args), epochs=epochs, lr=lr, data="DATA", out="models", work=None, threads=1)
+    if args.teacher:
+        said["teacher"] = "WORK/" + os.path.basename(args.teacher)
+    else:
+        del said["distil"], said["temperature"]
+    words = [f"--{k.replace('_', '-')} {v}" for k, v in said.items() if v is not None]
+    return "python models/training/train.py " + " ".join(words)
+
+
 def accuracy(net, x, y):
     net.eval()
     with torch.no_grad():
@@ -80,6 +90,8 @@ def train(args, log):
     held_x, held_y, x, y = x[cut:], y[cut:], x[:cut], y[:cut]
 
     net = NETS[args.model]()
+    layout = torch.contiguous_format if args.model == "cryptonets" else torch.channels_last  # the faster
+    net = net.to(memory_format=layout)
     average = copy.deepcopy(net)
     teacher = None
     if args.teacher:
@@ -105,6 +117,7 @@ def train(args, log):
         total = 0.0
         for pick in torch.randperm(len(y))[: len(y) // args.batch * args.batch].split(args.batch):
             bx, by = augmented(x[pick], args.dataset, args.augment), y[pick]
+            bx = bx.contiguous(memory_format=layout)
             logits, pre = net.features(bx)
             loss = F.cross_entropy(logits, by, label_smoothing=args.smoothing)
             if teacher is not None:
@@ -146,7 +159,7 @@ def train(args, log):
         holdout=args.holdout,
         held_out_accuracy=accuracy(best, held_x, held_y),
         weights="moving average" if best is average else "last step",
-        command="python models/training/train.py " + shlex.join(sys.argv[1:]),
+        command=command(args, epochs, lr),
         torch=torch.__version__,
     )
 
@@ -177,7 +190,7 @@ def main():
     torch.set_num_threads(args.threads)
     work = args.work or args.out
     os.makedirs(work, exist_ok=True)
-    name = f"{args.model}-{args.dataset.split('-')[0]}"
+    name = f"{args.model}-{args.dataset}"
     net, summary = train(args, sys.stdout)
     torch.save(net.state_dict(), os.path.join(work, name + ".pt"))
     with open(os.path.join(work, name + ".training.json"), "w") as f:
