@@ -9,6 +9,7 @@ The .training.json is what train.py leaves beside the weights.
 import argparse
 import json
 import os
+import re
 
 import numpy as np
 import onnx
@@ -101,8 +102,9 @@ def main():
         "licence": "Apache-2.0",
     }
     with open(os.path.join(folder, name + ".json"), "w") as f:
-        json.dump(card, f, indent=2)
-        f.write("\n")
+        text = json.dumps(card, indent=2, ensure_ascii=False)
+        text = re.sub(r"\[\s+([^\[\]]*?)\s+\]", lambda m: "[" + re.sub(r",\s+", ", ", m[1]) + "]", text)
+        f.write(text + "\n")
     print(name, card["accuracy"], card["ranges"])
 
 
