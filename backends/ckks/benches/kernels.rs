@@ -1,0 +1,5 @@
+//! Times of the kernels.
+
+fn main() {
+    divan::main();
+}

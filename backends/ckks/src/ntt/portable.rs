@@ -1,0 +1,56 @@
+//! The transform in 64-bit integers, one butterfly at a time.
+
+use crate::arithmetic::Modulus;
+
+#[derive(Clone, Debug)]
+pub(super) struct Twiddles {
+    modulus: Modulus,
+    /// `(psi^bitrev(i), its Shoup companion)`.
+    powers: Vec<(u64, u64)>,
+    degree_inverse: (u64, u64),
+}
+
+impl Twiddles {
+    pub(super) fn new(modulus: Modulus, powers: Vec<u64>) -> Self {
+        let with_companion = |w| (w, modulus.shoup(w));
+        let degree_inverse = with_companion(modulus.inv(modulus.reduce(powers.len() as u64)));
+        Self { modulus, powers: powers.into_iter().map(with_companion).collect(), degree_inverse }
+    }
+
+    pub(super) fn forward(&self, a: &mut [u64]) {
+        let q = self.modulus;
+        let mut blocks = 1;
+        while blocks < a.len() {
+            let half = a.len() / (2 * blocks);
+            for (block, &(w, companion)) in a.chunks_exact_mut(2 * half).zip(&self.powers[blocks..]) {
+                let (low, high) = block.split_at_mut(half);
+                for (x, y) in low.iter_mut().zip(high) {
+                    let product = q.mul_shoup(*y, w, companion);
+                    *y = q.sub(*x, product);
+                    *x = q.add(*x, product);
+                }
+            }
+            blocks *= 2;
+        }
+    }
+
+    pub(super) fn inverse(&self, a: &mut [u64]) {
+        let q = self.modulus;
+        let mut blocks = a.len() / 2;
+        while blocks > 0 {
+            let half = a.len() / (2 * blocks);
+            let backwards = self.powers[blocks..2 * blocks].iter().rev();
+            for (block, &(w, companion)) in a.chunks_exact_mut(2 * half).zip(backwards) {
+                let (low, high) = block.split_at_mut(half);
+                for (x, y) in low.iter_mut().zip(high) {
+                    let difference = q.sub(*y, *x);
+                    *x = q.add(*x, *y);
+                    *y = q.mul_shoup(difference, w, companion);
+                }
+            }
+            blocks /= 2;
+        }
+        let (w, companion) = self.degree_inverse;
+        a.iter_mut().for_each(|x| *x = q.mul_shoup(*x, w, companion));
+    }
+}
