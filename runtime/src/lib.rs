@@ -1,1 +1,5 @@
-//! Engine traits and the executor of compiled programs.
+//! The runtime: engine traits, the executor of circuits, and the runner of whole batches.
+
+pub mod engine;
+
+pub use engine::{Client, Engine, EngineError, Evaluator};

@@ -20,14 +20,15 @@
 //! no clock and draws no randomness.
 
 pub mod attribute;
-
+pub mod ckks;
 pub mod graph;
 pub mod matrix;
 pub mod parameters;
-
+pub mod program;
 mod scale;
-
+pub mod slots;
 pub mod tensor;
 
 pub use graph::{Builder, Graph, Node, Origin, Value};
+pub use program::Program;
 pub use scale::Scale;

@@ -1,0 +1,314 @@
+//! The CKKS dialect: *at which* level, scale and degree each ciphertext stands.
+//!
+//! Those three are the type. An operation whose operands do not fit (two scales that differ, a level that is
+//! used up, a scale larger than the modulus) cannot be built: the error names the model's node.
+//! The rules are those of RNS-CKKS (Cheon, Han, Kim, Kim and Song, eprint 2018/931); only the compiler's management emits
+//! [`Op::Rescale`], [`Op::Relinearize`] and [`Op::DropLevel`], no engine does on its own.
+
+mod needs;
+
+pub use needs::{KeyNeeds, OpCounts, Relinearization, counts, key_needs, multiplicative_depth};
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::Scale;
+use crate::attribute::{AttributeError, Attributes};
+use crate::graph::{Dialect, Graph, TypeError};
+use crate::matrix::BlockMatrix;
+use crate::parameters::Parameters;
+use crate::slots::{Gather, Layout, combined_length, gathered_length};
+use crate::tensor::expect_operands;
+
+/// The largest degree (in the secret) that a ciphertext may reach before it is relinearised or decrypted.
+pub const MAX_DEGREE: usize = 4;
+
+/// Integer weights of a [`Combine`] are at most `2^MAX_WEIGHT_BITS` in absolute value.
+pub const MAX_WEIGHT_BITS: u32 = 24;
+
+/// An operation on arrays of ciphertexts.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op {
+    /// Freshly encrypted input.
+    Input(Input),
+    /// Integer-weighted sums across the array, and a bias.
+    Combine(Combine),
+    /// Elementwise product. The degree is the sum of the degrees, the scale the product of the scales.
+    Multiply,
+    /// Elementwise square.
+    Square,
+    /// Elementwise sum of equal level and scale.
+    Add,
+    /// Elementwise difference of equal level and scale.
+    Subtract,
+    /// The operands' arrays one after the other, of equal level, scale and degree.
+    Concat,
+    /// Re-indexing of the array.
+    Gather(Gather),
+    /// Back to degree 1, by key switching.
+    Relinearize,
+    /// Division by the last prime of the level: one level down, the scale over that prime.
+    Rescale,
+    /// Forgets the last primes; the scale stays.
+    DropLevel(DropLevel),
+}
+
+/// A fresh ciphertext array.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Input {
+    /// The input's name in the model.
+    pub name: String,
+    /// How a sample lies in the slots.
+    pub layout: Layout,
+    /// The level it is encrypted at.
+    pub level: usize,
+    /// The scale it is encoded at.
+    pub scale: Scale,
+}
+
+/// `y[r] = sum_c M[r, c] x[c] / weight_scale + bias[r]`, in every slot alike.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Combine {
+    /// Weights times `weight_scale`, rounded.
+    pub matrix: Arc<BlockMatrix<i32>>,
+    /// The scale of the weights: the result's scale is the operand's times this.
+    pub weight_scale: Scale,
+    /// One real number for each row; added at the scale of the result.
+    pub bias: Arc<[f64]>,
+}
+
+/// How many levels to forget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DropLevel {
+    /// At least 1.
+    pub levels: usize,
+}
+
+/// An array of ciphertexts: `ct[845]<L3, 2^40, degree 1>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Type {
+    /// Number of ciphertexts.
+    pub length: usize,
+    /// Index of the last prime of the modulus.
+    pub level: usize,
+    /// Factor between messages and their encodings.
+    pub scale: Scale,
+    /// Degree in the secret; a ciphertext has one polynomial more.
+    pub degree: usize,
+}
+
+impl fmt::Display for Type {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ct[{}]<L{}, {}, degree {}>", self.length, self.level, self.scale, self.degree)
+    }
+}
+
+/// The dialect.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ckks;
+
+/// A circuit: a graph of operations on arrays of ciphertexts, under its parameters.
+pub type Circuit = Graph<Ckks>;
+
+impl Dialect for Ckks {
+    const NAME: &'static str = "ckks";
+    type Op = Op;
+    type Type = Type;
+    type Context = Parameters;
+
+    fn infer(parameters: &Parameters, op: &Op, operands: &[&Type]) -> Result<Type, TypeError> {
+        let ty = match op {
+            Op::Input(input) => {
+                expect_operands::<_, 0>(operands)?;
+                let Input { layout, level, scale, .. } = input;
+                Type { length: layout.array_length(), level: *level, scale: scale.clone(), degree: 1 }
+            }
+            Op::Combine(combine) => infer_combine(combine, expect_operands::<_, 1>(operands)?[0])?,
+            Op::Square => {
+                let [x] = expect_operands(operands)?;
+                infer_product(x, x)?
+            }
+            Op::Multiply => {
+                let [a, b] = expect_operands(operands)?;
+                infer_product(a, b)?
+            }
+            Op::Add | Op::Subtract => {
+                let [a, b] = expect_operands(operands)?;
+                same_length(a, b)?;
+                same_level_and_scale(a, b)?;
+                Type { degree: a.degree.max(b.degree), ..(*a).clone() }
+            }
+            Op::Concat => infer_concat(operands)?,
+            Op::Gather(gather) => {
+                let [x] = expect_operands(operands)?;
+                Type { length: gathered_length(x.length, &gather.indices)?, ..x.clone() }
+            }
+            Op::Relinearize => infer_relinearize(parameters, expect_operands::<_, 1>(operands)?[0])?,
+            Op::Rescale => {
+                let [x] = expect_operands(operands)?;
+                let level = lower(x, 1)?;
+                let prime = parameters.moduli().get(x.level).copied();
+                let prime = prime.ok_or_else(|| TypeError::new(format!("there is no level {}", x.level)))?;
+                Type { level, scale: x.scale.over(&Scale::prime(prime)), ..x.clone() }
+            }
+            Op::DropLevel(drop) => {
+                let [x] = expect_operands(operands)?;
+                Type { level: lower(x, drop.levels)?, ..x.clone() }
+            }
+        };
+        fits_modulus(parameters, ty)
+    }
+
+    fn describe(op: &Op) -> (&'static str, Attributes) {
+        let none = Attributes::new();
+        match op {
+            Op::Input(input) => {
+                let named = input.layout.attributes(none.with_text("name", input.name.as_str()));
+                ("input", named.with_int("level", input.level as i64).with_scale("scale", input.scale.clone()))
+            }
+            Op::Combine(combine) => (
+                "combine",
+                none.with_int_matrix("matrix", combine.matrix.clone())
+                    .with_scale("weight_scale", combine.weight_scale.clone())
+                    .with_floats("bias", combine.bias.clone()),
+            ),
+            Op::Multiply => ("multiply", none),
+            Op::Square => ("square", none),
+            Op::Add => ("add", none),
+            Op::Subtract => ("subtract", none),
+            Op::Concat => ("concat", none),
+            Op::Gather(gather) => ("gather", none.with_indices("indices", gather.indices.clone())),
+            Op::Relinearize => ("relinearize", none),
+            Op::Rescale => ("rescale", none),
+            Op::DropLevel(drop) => ("drop_level", none.with_int("levels", drop.levels as i64)),
+        }
+    }
+
+    fn rebuild(name: &str, mut attributes: Attributes) -> Result<Op, AttributeError> {
+        let a = &mut attributes;
+        let op = match name {
+            "input" => Op::Input(Input {
+                name: a.text("name")?,
+                layout: Layout::from_attributes(a)?,
+                level: a.size("level")?,
+                scale: a.scale("scale")?,
+            }),
+            "combine" => Op::Combine(Combine {
+                matrix: a.int_matrix("matrix")?,
+                weight_scale: a.scale("weight_scale")?,
+                bias: a.floats("bias")?,
+            }),
+            "multiply" => Op::Multiply,
+            "square" => Op::Square,
+            "add" => Op::Add,
+            "subtract" => Op::Subtract,
+            "concat" => Op::Concat,
+            "gather" => Op::Gather(Gather { indices: a.indices("indices")? }),
+            "relinearize" => Op::Relinearize,
+            "rescale" => Op::Rescale,
+            "drop_level" => Op::DropLevel(DropLevel { levels: a.size("levels")? }),
+            other => return Err(AttributeError::UnknownOperation(other.to_owned())),
+        };
+        attributes.finish()?;
+        Ok(op)
+    }
+
+    fn input_name(op: &Op) -> Option<&str> {
+        if let Op::Input(input) = op { Some(&input.name) } else { None }
+    }
+}
+
+fn infer_combine(combine: &Combine, x: &Type) -> Result<Type, TypeError> {
+    let Combine { matrix, weight_scale, bias } = combine;
+    let length = combined_length(x.length, matrix.rows(), matrix.cols(), bias.len())?;
+    let mut largest = 0;
+    matrix.blocks().iter().for_each(|b| largest = b.weights.iter().map(|w| w.unsigned_abs()).fold(largest, u32::max));
+    if largest > 1 << MAX_WEIGHT_BITS {
+        return Err(TypeError::new(format!("a weight of {largest} is larger than 2^{MAX_WEIGHT_BITS}")));
+    }
+    if !bias.iter().all(|b| b.is_finite()) {
+        return Err(TypeError::new("a bias is not finite"));
+    }
+    Ok(Type { length, scale: x.scale.times(weight_scale), ..x.clone() })
+}
+
+fn infer_product(a: &Type, b: &Type) -> Result<Type, TypeError> {
+    same_length(a, b)?;
+    if a.level != b.level {
+        return Err(TypeError::new(format!("levels {} and {} differ", a.level, b.level)));
+    }
+    let degree = a.degree + b.degree;
+    if degree > MAX_DEGREE {
+        return Err(TypeError::new(format!("degree {degree} is above {MAX_DEGREE}: relinearize before the product")));
+    }
+    Ok(Type { degree, scale: a.scale.times(&b.scale), ..a.clone() })
+}
+
+fn infer_concat(operands: &[&Type]) -> Result<Type, TypeError> {
+    let Some((first, rest)) = operands.split_first() else {
+        return Err(TypeError::new("expected at least 1 operand, found 0"));
+    };
+    for other in rest {
+        same_level_and_scale(first, other)?;
+        if first.degree != other.degree {
+            return Err(TypeError::new(format!("degrees {} and {} differ", first.degree, other.degree)));
+        }
+    }
+    Ok(Type { length: operands.iter().map(|ty| ty.length).sum(), ..(*first).clone() })
+}
+
+fn infer_relinearize(parameters: &Parameters, x: &Type) -> Result<Type, TypeError> {
+    if parameters.special_primes().is_empty() {
+        return Err(TypeError::new("the parameters have no special primes, so no key can be switched"));
+    }
+    if x.degree < 2 {
+        return Err(TypeError::new(format!("a ciphertext of degree {} needs no relinearization", x.degree)));
+    }
+    Ok(Type { degree: 1, ..x.clone() })
+}
+
+fn same_length(a: &Type, b: &Type) -> Result<(), TypeError> {
+    if a.length == b.length {
+        return Ok(());
+    }
+    Err(TypeError::new(format!("arrays of {} and {} do not match", a.length, b.length)))
+}
+
+fn same_level_and_scale(a: &Type, b: &Type) -> Result<(), TypeError> {
+    if a.level != b.level {
+        return Err(TypeError::new(format!("levels {} and {} differ", a.level, b.level)));
+    }
+    if a.scale != b.scale {
+        return Err(TypeError::new(format!(
+            "scales {} and {} differ ({:?} and {:?})",
+            a.scale, b.scale, a.scale, b.scale
+        )));
+    }
+    Ok(())
+}
+
+fn lower(x: &Type, levels: usize) -> Result<usize, TypeError> {
+    match x.level.checked_sub(levels) {
+        Some(level) if levels > 0 => Ok(level),
+        Some(_) => Err(TypeError::new("dropping no levels does nothing")),
+        None => Err(TypeError::new(format!("the level is exhausted: {levels} levels below level {}", x.level))),
+    }
+}
+
+fn fits_modulus(parameters: &Parameters, ty: Type) -> Result<Type, TypeError> {
+    if ty.level > parameters.max_level() {
+        let max = parameters.max_level();
+        return Err(TypeError::new(format!("level {} is above the chain's last level {max}", ty.level)));
+    }
+    let (scale, modulus) = (ty.scale.log2(), parameters.log_q(ty.level));
+    if scale >= modulus {
+        let level = ty.level;
+        return Err(TypeError::new(format!(
+            "scale 2^{scale:.1} does not fit the modulus 2^{modulus:.1} of level {level}"
+        )));
+    }
+    if scale < 0.0 {
+        return Err(TypeError::new(format!("scale 2^{scale:.1} is below 1: nothing of the message is left")));
+    }
+    Ok(ty)
+}

@@ -1,0 +1,185 @@
+use std::sync::Arc;
+
+use prost::Message;
+
+use super::{HEADER, MAGIC, Program, ProgramError, VERSION, wire};
+use crate::Scale;
+use crate::attribute::{Attribute, Attributes};
+use crate::ckks::Ckks;
+use crate::graph::{Builder, Dialect, Graph};
+use crate::matrix::{Block, BlockMatrix};
+use crate::parameters::{Literal, Parameters, Security};
+use crate::tensor::{Element, Tensor, Tensors};
+
+/// Rows and columns of a stored matrix: checked before anything of that size is allocated.
+const MAX_SIDE: u32 = 1 << 24;
+
+pub(super) fn program(bytes: &[u8]) -> Result<Program, ProgramError> {
+    if bytes.len() < HEADER || !bytes.starts_with(MAGIC) {
+        return Err(ProgramError::Format("it does not begin with the program header"));
+    }
+    let version = bytes[8..12].iter().rev().fold(0, |v, &byte| v << 8 | u32::from(byte));
+    if version != VERSION {
+        return Err(ProgramError::Version { found: version, expected: VERSION });
+    }
+    let (stored, body) = bytes[12..].split_at(blake3::OUT_LEN);
+    if blake3::hash(body).as_bytes() != stored {
+        return Err(ProgramError::Checksum);
+    }
+    let message = wire::Program::decode(body).map_err(|e| ProgramError::Invalid(e.to_string()))?;
+    let parameters = parameters(message.parameters.ok_or_else(|| missing("parameters"))?)?;
+    let blobs: Vec<Content> = message.blobs.into_iter().map(Content::new).collect::<Result<_, _>>()?;
+    let source = graph::<Tensors>((), message.source.ok_or_else(|| missing("source graph"))?, &blobs)?;
+    let circuit = graph::<Ckks>(parameters, message.circuit.ok_or_else(|| missing("circuit"))?, &blobs)?;
+    Program::new(source, circuit)
+}
+
+fn missing(what: &str) -> ProgramError {
+    ProgramError::Invalid(format!("it has no {what}"))
+}
+
+fn invalid(text: impl Into<String>) -> ProgramError {
+    ProgramError::Invalid(text.into())
+}
+
+fn parameters(stored: wire::Parameters) -> Result<Parameters, ProgramError> {
+    let security = Security::from_bits(stored.security)
+        .ok_or_else(|| invalid(format!("security level {} is not 128, 192 or 256", stored.security)))?;
+    let wire::Parameters { log_n, moduli, special_primes, .. } = stored;
+    Ok(Parameters::new(Literal { log_n, moduli, special_primes, security })?)
+}
+
+fn graph<D: Dialect>(context: D::Context, stored: wire::Graph, blobs: &[Content]) -> Result<Graph<D>, ProgramError> {
+    if stored.dialect != D::NAME {
+        return Err(invalid(format!("expected a {} graph, found \"{}\"", D::NAME, stored.dialect)));
+    }
+    let mut builder = Builder::<D>::new(context);
+    let value = |builder: &Builder<D>, index: u32| {
+        builder.value(index as usize).ok_or_else(|| invalid(format!("value %{index} is used before it is made")))
+    };
+    for node in stored.nodes {
+        let operands: Vec<_> = node.operands.iter().map(|&v| value(&builder, v)).collect::<Result<_, _>>()?;
+        let mut attributes = Attributes::new();
+        for attribute in node.attributes {
+            let found = attribute.value.ok_or_else(|| invalid(format!("attribute \"{}\" is empty", attribute.name)))?;
+            attributes.insert(attribute.name, read_attribute(found, blobs)?);
+        }
+        let op = D::rebuild(&node.op, attributes)
+            .map_err(|cause| invalid(format!("node \"{}\" ({}): {cause}", node.origin, node.op)))?;
+        builder.set_origin(node.origin);
+        builder.push(op, &operands)?;
+    }
+    for output in stored.outputs {
+        let at = value(&builder, output.value)?;
+        builder.output(&output.name, at);
+    }
+    Ok(builder.finish())
+}
+
+fn read_attribute(value: wire::Value, blobs: &[Content]) -> Result<Attribute, ProgramError> {
+    Ok(match value {
+        wire::Value::Int(value) => Attribute::Int(value),
+        wire::Value::Ints(ints) => Attribute::Ints(ints.values),
+        wire::Value::Float(value) => Attribute::Float(value),
+        wire::Value::Floats(at) => Attribute::Floats(reals(blobs, at)?),
+        wire::Value::Text(text) => Attribute::Text(text),
+        wire::Value::Tensor(stored) => Attribute::Tensor(tensor(stored, blobs)?),
+        wire::Value::Matrix(stored) => Attribute::Matrix(matrix(stored, blobs, reals)?),
+        wire::Value::IntMatrix(stored) => Attribute::IntMatrix(matrix(stored, blobs, signed)?),
+        wire::Value::Indices(at) => Attribute::Indices(indices(blobs, at)?),
+        wire::Value::Scale(stored) => Attribute::Scale(scale(&stored)?),
+    })
+}
+
+fn tensor(stored: wire::Tensor, blobs: &[Content]) -> Result<Arc<Tensor>, ProgramError> {
+    let element = Element::from_name(&stored.element)
+        .ok_or_else(|| invalid(format!("unknown element type \"{}\"", stored.element)))?;
+    let shape: Option<Vec<usize>> = stored.shape.iter().map(|&s| usize::try_from(s).ok()).collect();
+    let shape = shape.ok_or_else(|| invalid("a shape is too large"))?;
+    let values = reals(blobs, stored.values)?;
+    let tensor = Tensor::from_values(element, &shape, values.to_vec()).map_err(|e| invalid(e.0))?;
+    Ok(Arc::new(tensor))
+}
+
+type ReadBlob<T> = fn(&[Content], u32) -> Result<Arc<[T]>, ProgramError>;
+
+fn matrix<T>(
+    stored: wire::Matrix,
+    blobs: &[Content],
+    read: ReadBlob<T>,
+) -> Result<Arc<BlockMatrix<T>>, ProgramError> {
+    if stored.rows > MAX_SIDE || stored.cols > MAX_SIDE {
+        return Err(invalid(format!("a {}x{} matrix is too large", stored.rows, stored.cols)));
+    }
+    let block = |b: &wire::Block| {
+        Ok(Block { rows: indices(blobs, b.rows)?, cols: indices(blobs, b.cols)?, weights: read(blobs, b.weights)? })
+    };
+    let blocks = stored.blocks.iter().map(block).collect::<Result<_, ProgramError>>()?;
+    let matrix = BlockMatrix::new(stored.rows as usize, stored.cols as usize, blocks);
+    Ok(Arc::new(matrix.map_err(|e| invalid(e.to_string()))?))
+}
+
+fn scale(stored: &wire::Scale) -> Result<Scale, ProgramError> {
+    const MAX_EXPONENT: u32 = 1 << 14;
+    let bounded = |e: i32| e.unsigned_abs() <= MAX_EXPONENT;
+    let lengths = stored.primes.len() == stored.exponents.len();
+    let exponents = bounded(stored.twos) && stored.exponents.iter().all(|&e| bounded(e));
+    let factors = stored.primes.iter().copied().zip(stored.exponents.iter().copied());
+    let scale = (lengths && exponents).then(|| Scale::from_factors(stored.twos, factors)).flatten();
+    scale.ok_or_else(|| invalid("a scale is malformed"))
+}
+
+/// A blob, decoded once and shared by everything that refers to it.
+enum Content {
+    Reals(Arc<[f64]>),
+    Signed(Arc<[i32]>),
+    Unsigned(Arc<[u32]>),
+}
+
+impl Content {
+    fn new(blob: wire::Blob) -> Result<Self, ProgramError> {
+        Ok(match blob.content.ok_or_else(|| invalid("a blob is empty"))? {
+            wire::Content::F64(bytes) => Self::Reals(numbers(&bytes, f64::from_le_bytes)?),
+            wire::Content::F32(bytes) => Self::Reals(numbers(&bytes, |b| f64::from(f32::from_le_bytes(b)))?),
+            wire::Content::Signed(list) => Self::Signed(list.values.into()),
+            wire::Content::Unsigned(list) => Self::Unsigned(list.values.into()),
+        })
+    }
+}
+
+fn numbers<const W: usize>(bytes: &[u8], read: impl Fn([u8; W]) -> f64) -> Result<Arc<[f64]>, ProgramError> {
+    let (words, rest) = bytes.as_chunks::<W>();
+    if !rest.is_empty() {
+        return Err(invalid("a blob of reals has a broken length"));
+    }
+    let values: Arc<[f64]> = words.iter().map(|word| read(*word)).collect();
+    if values.iter().any(|v| v.is_nan()) {
+        return Err(invalid("a weight is not a number"));
+    }
+    Ok(values)
+}
+
+fn blob(blobs: &[Content], at: u32) -> Result<&Content, ProgramError> {
+    blobs.get(at as usize).ok_or_else(|| invalid(format!("there is no blob {at}")))
+}
+
+fn reals(blobs: &[Content], at: u32) -> Result<Arc<[f64]>, ProgramError> {
+    match blob(blobs, at)? {
+        Content::Reals(values) => Ok(values.clone()),
+        Content::Signed(_) | Content::Unsigned(_) => Err(invalid(format!("blob {at} does not hold reals"))),
+    }
+}
+
+fn signed(blobs: &[Content], at: u32) -> Result<Arc<[i32]>, ProgramError> {
+    match blob(blobs, at)? {
+        Content::Signed(values) => Ok(values.clone()),
+        Content::Reals(_) | Content::Unsigned(_) => Err(invalid(format!("blob {at} does not hold integers"))),
+    }
+}
+
+fn indices(blobs: &[Content], at: u32) -> Result<Arc<[u32]>, ProgramError> {
+    match blob(blobs, at)? {
+        Content::Unsigned(values) => Ok(values.clone()),
+        Content::Reals(_) | Content::Signed(_) => Err(invalid(format!("blob {at} does not hold indices"))),
+    }
+}

@@ -1,0 +1,123 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use prost::Message;
+
+use super::{HEADER, MAGIC, Program, VERSION, wire};
+use crate::attribute::Attribute;
+use crate::graph::{Dialect, Graph};
+use crate::matrix::BlockMatrix;
+use crate::parameters::Literal;
+
+pub(super) fn program(program: &Program) -> Vec<u8> {
+    let mut blobs = Blobs::default();
+    let message = wire::Program {
+        parameters: Some(parameters(program.parameters().literal())),
+        source: Some(graph(program.source(), &mut blobs)),
+        circuit: Some(graph(program.circuit(), &mut blobs)),
+        blobs: blobs.list,
+    };
+    let mut bytes = vec![0; HEADER];
+    message.encode_raw(&mut bytes);
+    let digest = blake3::hash(&bytes[HEADER..]);
+    bytes[..8].copy_from_slice(MAGIC);
+    bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
+    bytes[12..HEADER].copy_from_slice(digest.as_bytes());
+    bytes
+}
+
+fn parameters(literal: &Literal) -> wire::Parameters {
+    wire::Parameters {
+        log_n: literal.log_n,
+        moduli: literal.moduli.clone(),
+        special_primes: literal.special_primes.clone(),
+        security: literal.security.bits(),
+    }
+}
+
+fn graph<D: Dialect>(graph: &Graph<D>, blobs: &mut Blobs) -> wire::Graph {
+    let nodes = graph.nodes().map(|(_, node)| {
+        let (name, attributes) = D::describe(node.op());
+        wire::Node {
+            op: name.to_owned(),
+            operands: node.operands().iter().map(|v| v.index() as u32).collect(),
+            attributes: attributes
+                .iter()
+                .map(|(name, value)| wire::Attribute { name: name.to_owned(), value: Some(attribute(value, blobs)) })
+                .collect(),
+            origin: node.origin().as_str().to_owned(),
+        }
+    });
+    let nodes = nodes.collect();
+    let output = |o: &crate::graph::Output| wire::Output { name: o.name.clone(), value: o.value.index() as u32 };
+    wire::Graph { dialect: D::NAME.to_owned(), nodes, outputs: graph.outputs().iter().map(output).collect() }
+}
+
+fn attribute(value: &Attribute, blobs: &mut Blobs) -> wire::Value {
+    match value {
+        Attribute::Int(value) => wire::Value::Int(*value),
+        Attribute::Ints(values) => wire::Value::Ints(wire::Ints { values: values.clone() }),
+        Attribute::Float(value) => wire::Value::Float(*value),
+        Attribute::Floats(values) => wire::Value::Floats(blobs.reals(values)),
+        Attribute::Text(text) => wire::Value::Text(text.clone()),
+        Attribute::Tensor(tensor) => wire::Value::Tensor(wire::Tensor {
+            element: tensor.element().name().to_owned(),
+            shape: tensor.shape().iter().map(|&s| s as u64).collect(),
+            values: blobs.reals(tensor.values()),
+        }),
+        Attribute::Matrix(m) => wire::Value::Matrix(matrix(m, blobs, Blobs::reals)),
+        Attribute::IntMatrix(m) => wire::Value::IntMatrix(matrix(m, blobs, Blobs::signed)),
+        Attribute::Indices(indices) => wire::Value::Indices(blobs.indices(indices)),
+        Attribute::Scale(scale) => {
+            let (primes, exponents) = scale.factors().unzip();
+            wire::Value::Scale(wire::Scale { twos: scale.twos(), primes, exponents })
+        }
+    }
+}
+
+fn matrix<T>(m: &BlockMatrix<T>, blobs: &mut Blobs, store: fn(&mut Blobs, &[T]) -> u32) -> wire::Matrix {
+    // Blocks share weights and indices by pointer: look those up before hashing megabytes again.
+    let mut stored: BTreeMap<*const T, u32> = BTreeMap::new();
+    let blocks = m.blocks().iter().map(|block| wire::Block {
+        rows: blobs.indices(&block.rows),
+        cols: blobs.indices(&block.cols),
+        weights: *stored.entry(Arc::as_ptr(&block.weights).cast()).or_insert_with(|| store(blobs, &block.weights)),
+    });
+    let blocks = blocks.collect();
+    wire::Matrix { rows: m.rows() as u32, cols: m.cols() as u32, blocks }
+}
+
+/// Content-addressed blobs in order of first use.
+#[derive(Default)]
+struct Blobs {
+    list: Vec<wire::Blob>,
+    index: BTreeMap<[u8; 32], u32>,
+}
+
+impl Blobs {
+    fn reals(&mut self, values: &[f64]) -> u32 {
+        let exact = values.iter().all(|&v| f64::from(v as f32).to_bits() == v.to_bits());
+        self.insert(if exact {
+            wire::Content::F32(values.iter().flat_map(|&v| (v as f32).to_le_bytes()).collect())
+        } else {
+            wire::Content::F64(values.iter().flat_map(|v| v.to_le_bytes()).collect())
+        })
+    }
+
+    fn signed(&mut self, values: &[i32]) -> u32 {
+        self.insert(wire::Content::Signed(wire::Signed { values: values.to_vec() }))
+    }
+
+    fn indices(&mut self, values: &[u32]) -> u32 {
+        self.insert(wire::Content::Unsigned(wire::Unsigned { values: values.to_vec() }))
+    }
+
+    fn insert(&mut self, content: wire::Content) -> u32 {
+        let blob = wire::Blob { content: Some(content) };
+        let key = *blake3::hash(&blob.encode_to_vec()).as_bytes();
+        *self.index.entry(key).or_insert_with(|| {
+            self.list.push(blob);
+            (self.list.len() - 1) as u32
+        })
+    }
+}

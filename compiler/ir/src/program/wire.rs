@@ -1,0 +1,173 @@
+//! The protobuf messages of a program file (prost derives the format; no .proto file is needed).
+#![allow(missing_docs, reason = "field by field what `encode` and `decode` say")]
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Program {
+    #[prost(message, optional, tag = "1")]
+    pub parameters: Option<Parameters>,
+    #[prost(message, optional, tag = "2")]
+    pub source: Option<Graph>,
+    #[prost(message, optional, tag = "3")]
+    pub circuit: Option<Graph>,
+    /// Weights and index lists, each once, referred to by position.
+    #[prost(message, repeated, tag = "4")]
+    pub blobs: Vec<Blob>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Parameters {
+    #[prost(uint32, tag = "1")]
+    pub log_n: u32,
+    #[prost(uint64, repeated, tag = "2")]
+    pub moduli: Vec<u64>,
+    #[prost(uint64, repeated, tag = "3")]
+    pub special_primes: Vec<u64>,
+    #[prost(uint32, tag = "4")]
+    pub security: u32,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Graph {
+    #[prost(string, tag = "1")]
+    pub dialect: String,
+    #[prost(message, repeated, tag = "2")]
+    pub nodes: Vec<Node>,
+    #[prost(message, repeated, tag = "3")]
+    pub outputs: Vec<Output>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Node {
+    #[prost(string, tag = "1")]
+    pub op: String,
+    #[prost(uint32, repeated, tag = "2")]
+    pub operands: Vec<u32>,
+    #[prost(message, repeated, tag = "3")]
+    pub attributes: Vec<Attribute>,
+    #[prost(string, tag = "4")]
+    pub origin: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Output {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(uint32, tag = "2")]
+    pub value: u32,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Attribute {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(oneof = "Value", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
+    pub value: Option<Value>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub enum Value {
+    #[prost(sint64, tag = "2")]
+    Int(i64),
+    #[prost(message, tag = "3")]
+    Ints(Ints),
+    #[prost(double, tag = "4")]
+    Float(f64),
+    /// A blob of reals.
+    #[prost(uint32, tag = "5")]
+    Floats(u32),
+    #[prost(string, tag = "6")]
+    Text(String),
+    #[prost(message, tag = "7")]
+    Tensor(Tensor),
+    /// Blocks with blobs of reals.
+    #[prost(message, tag = "8")]
+    Matrix(Matrix),
+    /// Blocks with blobs of integers.
+    #[prost(message, tag = "9")]
+    IntMatrix(Matrix),
+    /// A blob of integers.
+    #[prost(uint32, tag = "10")]
+    Indices(u32),
+    #[prost(message, tag = "11")]
+    Scale(Scale),
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Ints {
+    #[prost(sint64, repeated, tag = "1")]
+    pub values: Vec<i64>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Tensor {
+    #[prost(string, tag = "1")]
+    pub element: String,
+    #[prost(uint64, repeated, tag = "2")]
+    pub shape: Vec<u64>,
+    #[prost(uint32, tag = "3")]
+    pub values: u32,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Matrix {
+    #[prost(uint32, tag = "1")]
+    pub rows: u32,
+    #[prost(uint32, tag = "2")]
+    pub cols: u32,
+    #[prost(message, repeated, tag = "3")]
+    pub blocks: Vec<Block>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Block {
+    #[prost(uint32, tag = "1")]
+    pub rows: u32,
+    #[prost(uint32, tag = "2")]
+    pub cols: u32,
+    #[prost(uint32, tag = "3")]
+    pub weights: u32,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Scale {
+    #[prost(sint32, tag = "1")]
+    pub twos: i32,
+    #[prost(uint64, repeated, tag = "2")]
+    pub primes: Vec<u64>,
+    #[prost(sint32, repeated, tag = "3")]
+    pub exponents: Vec<i32>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Blob {
+    #[prost(oneof = "Content", tags = "1, 2, 3, 4")]
+    pub content: Option<Content>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub enum Content {
+    /// Little-endian f64.
+    #[prost(bytes, tag = "1")]
+    F64(Vec<u8>),
+    /// Little-endian f32: reals that are exact in it.
+    #[prost(bytes, tag = "2")]
+    F32(Vec<u8>),
+    /// Signed integers.
+    #[prost(message, tag = "3")]
+    Signed(Signed),
+    /// Indices.
+    #[prost(message, tag = "4")]
+    Unsigned(Unsigned),
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Signed {
+    #[prost(sint32, repeated, tag = "1")]
+    pub values: Vec<i32>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Unsigned {
+    #[prost(uint32, repeated, tag = "1")]
+    pub values: Vec<u32>,
+}

@@ -1,0 +1,167 @@
+//! The slots dialect: *where* in the slots the elements of each tensor lie.
+//!
+//! A value is an array of slot vectors; nothing is said yet of levels, scales or keys.
+
+mod layout;
+
+pub use layout::{Layout, LayoutError};
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::attribute::{AttributeError, Attributes};
+use crate::graph::{Dialect, Graph, TypeError};
+use crate::matrix::BlockMatrix;
+use crate::tensor::expect_operands;
+
+/// An operation on arrays of slot vectors.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op {
+    /// A graph input, packed as its layout says.
+    Input(Input),
+    /// Weighted sums across the array: `y[r] = sum_c M[r, c] x[c] + b[r]`, in every slot alike.
+    Combine(Combine),
+    /// Elementwise product of two arrays.
+    Multiply,
+    /// Elementwise square.
+    Square,
+    /// Elementwise sum.
+    Add,
+    /// Elementwise difference.
+    Subtract,
+    /// The operands' arrays one after the other.
+    Concat,
+    /// `y[i] = x[indices[i]]`: costs nothing.
+    Gather(Gather),
+}
+
+/// A graph input with its layout.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Input {
+    /// Its name in the model.
+    pub name: String,
+    /// How the sample lies in the slots.
+    pub layout: Layout,
+}
+
+/// A matrix across the array, and a bias.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Combine {
+    /// Rows: length of the result. Columns: length of the operand.
+    pub matrix: Arc<BlockMatrix<f64>>,
+    /// One for each row.
+    pub bias: Arc<[f64]>,
+}
+
+/// Re-indexing of an array.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gather {
+    /// For each element of the result, the element of the operand.
+    pub indices: Arc<[u32]>,
+}
+
+/// An array of slot vectors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Type {
+    /// Number of slot vectors.
+    pub length: usize,
+}
+
+impl fmt::Display for Type {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "slots[{}]", self.length)
+    }
+}
+
+/// The dialect.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Slots;
+
+/// A graph of operations on arrays of slot vectors.
+pub type SlotGraph = Graph<Slots>;
+
+impl Dialect for Slots {
+    const NAME: &'static str = "slots";
+    type Op = Op;
+    type Type = Type;
+    type Context = ();
+
+    fn infer((): &(), op: &Op, operands: &[&Type]) -> Result<Type, TypeError> {
+        let length = match op {
+            Op::Input(input) => {
+                expect_operands::<_, 0>(operands)?;
+                input.layout.array_length()
+            }
+            Op::Combine(Combine { matrix, bias }) => {
+                let [x] = expect_operands(operands)?;
+                combined_length(x.length, matrix.rows(), matrix.cols(), bias.len())?
+            }
+            Op::Square => expect_operands::<_, 1>(operands)?[0].length,
+            Op::Multiply | Op::Add | Op::Subtract => {
+                let [a, b] = expect_operands(operands)?;
+                if a != b {
+                    return Err(TypeError::new(format!("arrays of {} and {} do not match", a.length, b.length)));
+                }
+                a.length
+            }
+            Op::Concat => operands.iter().map(|ty| ty.length).sum(),
+            Op::Gather(gather) => gathered_length(expect_operands::<_, 1>(operands)?[0].length, &gather.indices)?,
+        };
+        Ok(Type { length })
+    }
+
+    fn describe(op: &Op) -> (&'static str, Attributes) {
+        let none = Attributes::new();
+        match op {
+            Op::Input(input) => ("input", input.layout.attributes(none.with_text("name", input.name.as_str()))),
+            Op::Combine(Combine { matrix, bias }) => {
+                ("combine", none.with_matrix("matrix", matrix.clone()).with_floats("bias", bias.clone()))
+            }
+            Op::Multiply => ("multiply", none),
+            Op::Square => ("square", none),
+            Op::Add => ("add", none),
+            Op::Subtract => ("subtract", none),
+            Op::Concat => ("concat", none),
+            Op::Gather(gather) => ("gather", none.with_indices("indices", gather.indices.clone())),
+        }
+    }
+
+    fn rebuild(name: &str, mut attributes: Attributes) -> Result<Op, AttributeError> {
+        let a = &mut attributes;
+        let op = match name {
+            "input" => Op::Input(Input { name: a.text("name")?, layout: Layout::from_attributes(a)? }),
+            "combine" => Op::Combine(Combine { matrix: a.matrix("matrix")?, bias: a.floats("bias")? }),
+            "multiply" => Op::Multiply,
+            "square" => Op::Square,
+            "add" => Op::Add,
+            "subtract" => Op::Subtract,
+            "concat" => Op::Concat,
+            "gather" => Op::Gather(Gather { indices: a.indices("indices")? }),
+            other => return Err(AttributeError::UnknownOperation(other.to_owned())),
+        };
+        attributes.finish()?;
+        Ok(op)
+    }
+
+    fn input_name(op: &Op) -> Option<&str> {
+        if let Op::Input(input) = op { Some(&input.name) } else { None }
+    }
+}
+
+/// The length of a combined array.
+pub(crate) fn combined_length(operand: usize, rows: usize, cols: usize, biases: usize) -> Result<usize, TypeError> {
+    if operand != cols || biases != rows {
+        return Err(TypeError::new(format!(
+            "a {rows}x{cols} matrix with {biases} biases does not take an array of {operand}"
+        )));
+    }
+    Ok(rows)
+}
+
+/// The length of a gathered array.
+pub(crate) fn gathered_length(operand: usize, indices: &[u32]) -> Result<usize, TypeError> {
+    match indices.iter().find(|&&i| i as usize >= operand) {
+        Some(index) => Err(TypeError::new(format!("index {index} is outside an array of {operand}"))),
+        None => Ok(indices.len()),
+    }
+}

@@ -1,0 +1,144 @@
+//! What an engine is: the traits between a compiled circuit and the code that computes on ciphertexts.
+//!
+//! The two sides of a protocol are two types. [`Client`] holds the secret key and never sees a weight; [`Evaluator`] holds
+//! evaluation keys and weights, and no secret: it has no way to decrypt. A backend implements [`Engine`] and contains
+//! no decision: levels, scales and degrees come with the circuit, and nothing is adjusted on the way.
+
+use hec_ir::Scale;
+use hec_ir::ckks::{Circuit, Combine};
+
+/// What went wrong inside an engine: a sentence saying what was expected and what was found. The executor adds the model's
+/// node.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct EngineError(pub String);
+
+impl EngineError {
+    /// From any error of an engine.
+    pub fn new(cause: impl std::fmt::Display) -> Self {
+        Self(cause.to_string())
+    }
+}
+
+/// A source of clients and evaluators for circuits: one type for each backend.
+pub trait Engine: Sync {
+    /// One encrypted slot vector.
+    type Ciphertext: Send + Sync;
+    /// The side with the secret key.
+    type Client: Client<Ciphertext = Self::Ciphertext>;
+    /// The side without.
+    type Evaluator: Evaluator<Ciphertext = Self::Ciphertext>;
+
+    /// Generates keys for `circuit`: exactly those that it uses.
+    ///
+    /// # Errors
+    /// If no randomness can be had, or the circuit's parameters cannot be used.
+    fn generate(&self, circuit: &Circuit) -> Result<(Self::Client, Self::Evaluator), EngineError>;
+
+    /// Size of a ciphertext as it would be sent, in bytes.
+    fn ciphertext_bytes(&self, ciphertext: &Self::Ciphertext) -> u64;
+}
+
+/// The side that holds the secret key.
+pub trait Client: Sync {
+    /// One encrypted slot vector.
+    type Ciphertext;
+
+    /// Encodes and encrypts. `slots` may be shorter than the number of slots: the rest is 0.
+    ///
+    /// # Errors
+    /// If a value is not finite, or does not fit the modulus at this scale.
+    fn encrypt(&self, slots: &[f64], level: usize, scale: &Scale) -> Result<Self::Ciphertext, EngineError>;
+
+    /// Decrypts and decodes all slots, at any degree.
+    ///
+    /// # Errors
+    /// If the ciphertext does not belong to this client's parameters.
+    fn decrypt(&self, ciphertext: &Self::Ciphertext) -> Result<Vec<f64>, EngineError>;
+}
+
+/// The side that computes, without any secret.
+///
+/// Level 1 is one call for each operation on single ciphertexts. Level 2 are composite operations on arrays, with default
+/// bodies written in level 1: an engine overrides those for which it has a fast kernel.
+pub trait Evaluator: Sync {
+    /// One encrypted slot vector.
+    type Ciphertext: Send + Sync;
+
+    /// Size of the evaluation keys as they would be sent, in bytes.
+    fn key_bytes(&self) -> u64;
+
+    /// Sum of equal level and scale.
+    ///
+    /// # Errors
+    /// If levels or scales differ.
+    fn add(&self, a: &Self::Ciphertext, b: &Self::Ciphertext) -> Result<Self::Ciphertext, EngineError>;
+
+    /// Difference of equal level and scale.
+    ///
+    /// # Errors
+    /// If levels or scales differ.
+    fn subtract(&self, a: &Self::Ciphertext, b: &Self::Ciphertext) -> Result<Self::Ciphertext, EngineError>;
+
+    /// Adds `value` to every slot, at the ciphertext's scale.
+    ///
+    /// # Errors
+    /// If the value does not fit the modulus.
+    fn add_constant(&self, a: &Self::Ciphertext, value: f64) -> Result<Self::Ciphertext, EngineError>;
+
+    /// Multiplies every slot by `weight / weight_scale`; the scale grows by `weight_scale`.
+    ///
+    /// # Errors
+    /// If the ciphertext is malformed.
+    fn multiply_integer(
+        &self,
+        a: &Self::Ciphertext,
+        weight: i32,
+        weight_scale: &Scale,
+    ) -> Result<Self::Ciphertext, EngineError>;
+
+    /// Product; degrees add, scales multiply.
+    ///
+    /// # Errors
+    /// If levels differ or the degree becomes too high.
+    fn multiply(&self, a: &Self::Ciphertext, b: &Self::Ciphertext) -> Result<Self::Ciphertext, EngineError>;
+
+    /// Square.
+    ///
+    /// # Errors
+    /// As [`Evaluator::multiply`].
+    fn square(&self, a: &Self::Ciphertext) -> Result<Self::Ciphertext, EngineError> {
+        self.multiply(a, a)
+    }
+
+    /// Back to degree 1.
+    ///
+    /// # Errors
+    /// If the key is missing.
+    fn relinearize(&self, a: &Self::Ciphertext) -> Result<Self::Ciphertext, EngineError>;
+
+    /// Divides by the last prime of the level.
+    ///
+    /// # Errors
+    /// At level 0.
+    fn rescale(&self, a: &Self::Ciphertext) -> Result<Self::Ciphertext, EngineError>;
+
+    /// Forgets the last `levels` primes.
+    ///
+    /// # Errors
+    /// If there are not as many.
+    fn drop_level(&self, a: &Self::Ciphertext, levels: usize) -> Result<Self::Ciphertext, EngineError>;
+
+    /// Integer-weighted sums across an array, and a bias: `y[r] = sum_c M[r, c] x[c] / weight_scale + bias[r]`.
+    /// The result may use all cores.
+    ///
+    /// # Errors
+    /// If the operands differ in level, scale or degree.
+    fn combine(
+        &self,
+        operands: &[&Self::Ciphertext],
+        combine: &Combine,
+    ) -> Result<Vec<Self::Ciphertext>, EngineError> {
+        crate::expand::combine(self, operands, combine)
+    }
+}
