@@ -81,4 +81,3 @@ impl BaseConversion {
         scaled[self.from.len()] = f64::round_ties_even(quotient) as u64;
     }
 }
-

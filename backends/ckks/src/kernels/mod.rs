@@ -11,6 +11,8 @@ mod simd;
 
 pub use base_conversion::BaseConversion;
 pub use scalar_matrix::{MAX_WEIGHT, PreparedMatrix, WeightError, scalar_matrix_product};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use simd::Avx2;
 pub use simd::Simd;
 
 use crate::arithmetic::Modulus;
@@ -92,4 +94,3 @@ pub fn tensor_product(q: Modulus, out: [&mut [u64]; 3], a: [&[u64]; 2], b: [&[u6
 pub fn tensor_square(q: Modulus, out: [&mut [u64]; 3], a: [&[u64]; 2]) {
     dispatch!(tensor_square(q, out, a));
 }
-

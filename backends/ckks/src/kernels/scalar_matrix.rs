@@ -1,7 +1,6 @@
 //! Integer matrices times arrays of residue vectors.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use hec_ir::matrix::{Block, BlockMatrix};
 
@@ -109,4 +108,3 @@ pub fn scalar_matrix_product(
     PreparedMatrix::new(matrix)?.product(q, inputs, outputs);
     Ok(())
 }
-

@@ -4,6 +4,9 @@
 //! the powers of the `2N`-th root merged into the butterflies (Longa and Naehrig, "Speeding up the number theoretic
 //! transform for faster ideal lattice-based cryptography", 2016, algorithms 1 and 2).
 
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code, reason = "vector instructions: loads and stores through pointers, and their run-time detection")]
+mod avx2;
 mod portable;
 
 use crate::arithmetic::{Modulus, primitive_root_2n};
@@ -25,6 +28,8 @@ pub struct NttTable {
 #[derive(Clone, Debug)]
 enum Twiddles {
     Portable(portable::Twiddles),
+    #[cfg(target_arch = "x86_64")]
+    Avx2(avx2::Twiddles),
 }
 
 impl NttTable {
@@ -33,9 +38,12 @@ impl NttTable {
         Self::with_simd(modulus, log_n, Simd::detected())
     }
 
-    pub(crate) fn with_simd(modulus: Modulus, log_n: u32, simd: Simd) -> Self {
+    /// As [`NttTable::new`], on the instruction set asked for.
+    pub fn with_simd(modulus: Modulus, log_n: u32, simd: Simd) -> Self {
         let powers = bit_reversed_powers(modulus, log_n);
         let twiddles = match simd {
+            #[cfg(target_arch = "x86_64")]
+            Simd::Avx2(avx2) if log_n >= avx2::MIN_LOG_N => Twiddles::Avx2(avx2::Twiddles::new(avx2, modulus, &powers)),
             _ => Twiddles::Portable(portable::Twiddles::new(modulus, powers)),
         };
         Self { modulus, log_n, twiddles }
@@ -59,6 +67,8 @@ impl NttTable {
         assert_eq!(polynomial.len(), 1 << self.log_n, "a polynomial has as many coefficients as the ring's degree");
         match &self.twiddles {
             Twiddles::Portable(twiddles) => twiddles.forward(polynomial),
+            #[cfg(target_arch = "x86_64")]
+            Twiddles::Avx2(twiddles) => twiddles.forward(polynomial),
         }
     }
 
@@ -70,6 +80,8 @@ impl NttTable {
         assert_eq!(values.len(), 1 << self.log_n, "there are as many values as the ring's degree");
         match &self.twiddles {
             Twiddles::Portable(twiddles) => twiddles.inverse(values),
+            #[cfg(target_arch = "x86_64")]
+            Twiddles::Avx2(twiddles) => twiddles.inverse(values),
         }
     }
 }
@@ -85,3 +97,5 @@ fn bit_reversed_powers(modulus: Modulus, log_n: u32) -> Vec<u64> {
     powers
 }
 
+#[cfg(test)]
+mod tests;

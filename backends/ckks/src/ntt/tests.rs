@@ -1,0 +1,124 @@
+use super::*;
+use crate::arithmetic::tests::primes;
+use proptest::prelude::*;
+
+/// Every transform that this machine can run.
+fn tables(q: Modulus, log_n: u32) -> Vec<NttTable> {
+    [Simd::Portable, Simd::detected()].map(|simd| NttTable::with_simd(q, log_n, simd)).to_vec()
+}
+
+/// A polynomial of pseudo-random residues.
+fn random(q: Modulus, n: usize, seed: u64) -> Vec<u64> {
+    let mut state = seed.wrapping_add(1);
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        q.reduce_u128(u128::from(state) << 20 | u128::from(state >> 41))
+    };
+    (0..n).map(|_| next()).collect()
+}
+
+/// All zero, all `q - 1`, alternating, only one coefficient, random.
+fn inputs(q: Modulus, n: usize) -> Vec<Vec<u64>> {
+    let top = q.value() - 1;
+    let half = q.value() / 2;
+    let single = |at: usize| (0..n).map(|i| if i == at { top } else { 0 }).collect();
+    let mut all = vec![vec![0; n], vec![top; n], vec![half; n], vec![half + 1; n], single(0), single(n - 1)];
+    all.push((0..n).map(|i| if i % 2 == 0 { top } else { 0 }).collect());
+    all.push((0..n).map(|i| if i < n / 2 { top } else { 0 }).collect());
+    all.push((0..n).map(|i| if i.count_ones() % 2 == 0 { top } else { 1 }).collect());
+    all.extend((0..3).map(|seed| random(q, n, seed)));
+    all
+}
+
+fn schoolbook(q: Modulus, a: &[u64], b: &[u64]) -> Vec<u64> {
+    let n = a.len();
+    let mut product = vec![0; n];
+    for (i, &x) in a.iter().enumerate() {
+        for (j, &y) in b.iter().enumerate() {
+            let term = (u128::from(x) * u128::from(y) % u128::from(q.value())) as u64;
+            let at = &mut product[(i + j) % n];
+            *at = if i + j < n { q.add(*at, term) } else { q.sub(*at, term) };
+        }
+    }
+    product
+}
+
+#[test]
+fn output_i_is_the_value_at_the_documented_root() {
+    for log_n in 3..=8 {
+        for q in primes(log_n) {
+            let n = 1usize << log_n;
+            let a = random(q, n, 5);
+            let psi = primitive_root_2n(q, log_n);
+            for table in tables(q, log_n) {
+                let mut values = a.clone();
+                table.forward(&mut values);
+                for (i, &value) in values.iter().enumerate() {
+                    let reversed = i.reverse_bits() >> (usize::BITS - log_n);
+                    let root = q.pow(psi, 2 * reversed as u64 + 1);
+                    assert_eq!(value, a.iter().rev().fold(0, |sum, &c| q.mul_add(sum, root, c)));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn pointwise_products_are_negacyclic_products() {
+    for log_n in 3..=9 {
+        for q in primes(log_n) {
+            let (a, b) = (random(q, 1 << log_n, 1), random(q, 1 << log_n, 2));
+            for table in tables(q, log_n) {
+                let (mut x, mut y) = (a.clone(), b.clone());
+                table.forward(&mut x);
+                table.forward(&mut y);
+                x.iter_mut().zip(&y).for_each(|(x, &y)| *x = q.mul(*x, y));
+                table.inverse(&mut x);
+                assert_eq!(x, schoolbook(q, &a, &b), "log_n {log_n}, q {}", q.value());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_transforms_are_inverse_and_equal_on_every_machine() {
+    for log_n in 3..=17 {
+        for q in primes(log_n) {
+            let [portable, fast] = &tables(q, log_n)[..] else { unreachable!("two") };
+            for input in inputs(q, 1 << log_n) {
+                let (mut x, mut y) = (input.clone(), input.clone());
+                portable.forward(&mut x);
+                fast.forward(&mut y);
+                assert!(x == y, "forward, log_n {log_n}, q {}", q.value());
+                fast.inverse(&mut y);
+                assert!(y == input, "inverse of forward, log_n {log_n}, q {}", q.value());
+                let mut z = input.clone();
+                portable.inverse(&mut x);
+                assert!(x == input, "portable, log_n {log_n}, q {}", q.value());
+                portable.inverse(&mut x);
+                fast.inverse(&mut z);
+                assert!(x == z, "inverse, log_n {log_n}, q {}", q.value());
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn bits_do_not_depend_on_the_machine(seed: u64, log_n in 6u32..12, which in 0usize..4, dense: bool) {
+        let q = primes(log_n)[which];
+        let mut input = random(q, 1 << log_n, seed);
+        if dense {
+            input.iter_mut().for_each(|x| *x = if *x % 2 == 0 { q.value() - 1 - *x % 8 } else { *x % 8 });
+        }
+        let [portable, fast] = &tables(q, log_n)[..] else { unreachable!("two") };
+        let (mut x, mut y) = (input.clone(), input);
+        portable.forward(&mut x);
+        fast.forward(&mut y);
+        prop_assert!(x == y);
+        portable.inverse(&mut x);
+        fast.inverse(&mut y);
+        prop_assert!(x == y);
+    }
+}
