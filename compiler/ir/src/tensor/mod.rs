@@ -7,18 +7,34 @@
 //! its text. To add one, write its file and add its line to the list below.
 
 mod affine;
+mod consequence;
 mod conv;
+mod convert;
 mod elementwise;
+mod join;
 mod matmul;
+mod pool;
+mod rearrange;
+mod reduce;
+mod select;
 mod source;
 mod value;
 
+#[cfg(test)]
+mod tests;
+
 pub use affine::Affine;
 pub use conv::{Conv, Window};
+pub use convert::{Cast, Softmax};
 pub use elementwise::{Binary, Polynomial, Unary};
+pub use join::{Concat, Pad};
 pub use matmul::MatMul;
+pub use pool::{Pool, Pooling};
+pub use rearrange::{Expand, Reshape, Transpose};
+pub use reduce::{Reduce, Reduction};
+pub use select::{Gather, Slice, Where};
 pub use source::{Constant, Input, Unsupported};
-pub use value::{Element, Tensor, TensorType, broadcast_shape};
+pub use value::{Element, MAX_ELEMENTS, Tensor, TensorType, broadcast_shape};
 
 use std::fmt;
 
@@ -67,6 +83,9 @@ macro_rules! operations {
         })*
 
         impl Op {
+            #[cfg(test)]
+            const KINDS: usize = [$(stringify!($variant)),*].len();
+
             /// See [`Operation::name`].
             pub fn name(&self) -> &'static str {
                 match self { $(Self::$variant(op) => op.name(),)* }
@@ -117,6 +136,30 @@ operations! {
     Binary,
     /// A polynomial of each element.
     Polynomial,
+    /// Average or maximum under a sliding kernel.
+    Pool,
+    /// Sum, mean or maximum over whole axes.
+    Reduce,
+    /// `e^x / sum(e^x)` along an axis.
+    Softmax,
+    /// Another element type.
+    Cast,
+    /// A choice between two operands, element by element.
+    Where,
+    /// Another shape for the same elements.
+    Reshape,
+    /// Axes in another order.
+    Transpose,
+    /// Axes of size 1 repeated.
+    Expand,
+    /// A regular part.
+    Slice,
+    /// Elements of one axis by known indices.
+    Gather,
+    /// Tensors one after the other.
+    Concat,
+    /// A tensor surrounded by a constant.
+    Pad,
     /// An affine map between flattened tensors: what linear runs are squashed into.
     Affine,
 }
