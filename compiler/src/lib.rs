@@ -1,1 +1,98 @@
-//! Passes, packing, parameter selection and level management.
+//! The compiler: from a tensor graph to a program that computes it on ciphertexts.
+//!
+//! The pipeline, as it can be read aloud in [`compile`]: run the [`passes`], [`pack`] the tensors into slots, bound the
+//! [`ranges`] of all values, [search](management::search) for a plan and the parameters with which it is cheapest, and
+//! [emit](management::emit) the circuit. Nothing here does IO or reads a clock: the same model and options give the same bytes.
+
+pub mod affine;
+pub mod cost;
+mod decisions;
+mod error;
+pub mod management;
+pub mod noise;
+mod options;
+pub mod pack;
+pub mod passes;
+pub mod ranges;
+pub mod weights;
+
+pub use decisions::{Decisions, LayerDecision};
+pub use error::{CompileError, Obstacle};
+pub use options::{ExplicitParameters, Options};
+
+use hec_ir::Program;
+use hec_ir::parameters::{Literal, ParameterError, Parameters, PrimeSearch, Security};
+use hec_ir::slots::SlotGraph;
+use hec_ir::tensor::TensorGraph;
+
+use management::{Goal, Simulation};
+use ranges::Ranges;
+use weights::Weights;
+
+/// A compiled model with everything that was decided on the way.
+#[derive(Clone, Debug)]
+pub struct Compilation {
+    /// What to run.
+    pub program: Program,
+    /// The model after the passes.
+    pub tensor: TensorGraph,
+    /// The model in slots.
+    pub slots: SlotGraph,
+    /// What was decided, and why.
+    pub decisions: Decisions,
+}
+
+/// Compiles `model`.
+///
+/// # Errors
+/// [`CompileError`]: all operations that cannot be encrypted, or why no parameters carry the model, or why the given ones are
+/// refused.
+pub fn compile(model: &TensorGraph, options: &Options) -> Result<Compilation, CompileError> {
+    options.check()?;
+    let (tensor, slots) = lower(model)?;
+    let weights = Weights::of_graph(&slots);
+    let ranges = Ranges::of_graph(&slots, options.input_range, &options.calibration);
+    let goal = Goal {
+        security: options.security,
+        precision: options.precision,
+        explicit: options.parameters.as_ref().map(ExplicitParameters::chain).transpose()?,
+    };
+    let found = management::search(&slots, &weights, &ranges, &goal, &options.cost)?;
+    let parameters = choose_primes(&found.plan, &found.simulation, options.security)?;
+    let circuit = management::emit(&slots, &weights, &found.plan, &parameters)?;
+    let program = Program::new(model.clone(), circuit)?;
+    let decisions = Decisions::new(&program, &slots, &ranges, options, found);
+    Ok(Compilation { program, tensor, slots, decisions })
+}
+
+/// The first two stages: the model after the passes, and packed into slots.
+///
+/// # Errors
+/// As [`compile`], for these stages.
+pub fn lower(model: &TensorGraph) -> Result<(TensorGraph, SlotGraph), CompileError> {
+    let tensor = passes::run(model)?;
+    let slots = pack::batch(&tensor)?;
+    Ok((tensor, slots))
+}
+
+/// Primes of the planned sizes, checked against the security table.
+fn choose_primes(
+    plan: &management::Plan,
+    simulation: &Simulation,
+    security: Security,
+) -> Result<Parameters, CompileError> {
+    let mut search = PrimeSearch::new(plan.log_n);
+    let mut take = |sizes: &[f64]| -> Result<Vec<u64>, CompileError> {
+        let found = |&bits: &f64| {
+            search.take_near(bits).ok_or_else(|| CompileError::Option {
+                name: "params",
+                reason: format!("there are not enough primes of {bits:.0} bits for ring degree 2^{}", plan.log_n),
+            })
+        };
+        sizes.iter().map(found).collect()
+    };
+    let special_primes = take(&simulation.special)?;
+    let moduli = take(&simulation.moduli)?;
+    let literal = Literal { log_n: plan.log_n, moduli, special_primes, security };
+    Parameters::new(literal).map_err(|e: ParameterError| CompileError::Parameters(e))
+}

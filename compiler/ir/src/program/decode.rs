@@ -103,11 +103,7 @@ fn tensor(stored: wire::Tensor, blobs: &[Content]) -> Result<Arc<Tensor>, Progra
 
 type ReadBlob<T> = fn(&[Content], u32) -> Result<Arc<[T]>, ProgramError>;
 
-fn matrix<T>(
-    stored: wire::Matrix,
-    blobs: &[Content],
-    read: ReadBlob<T>,
-) -> Result<Arc<BlockMatrix<T>>, ProgramError> {
+fn matrix<T>(stored: wire::Matrix, blobs: &[Content], read: ReadBlob<T>) -> Result<Arc<BlockMatrix<T>>, ProgramError> {
     if stored.rows > MAX_SIDE || stored.cols > MAX_SIDE {
         return Err(invalid(format!("a {}x{} matrix is too large", stored.rows, stored.cols)));
     }

@@ -191,6 +191,6 @@ impl Window {
 }
 
 /// All positions of a kernel, row-major.
-pub(crate) fn tap_list(kernel: &[usize]) -> Vec<Vec<usize>> {
+pub fn tap_list(kernel: &[usize]) -> Vec<Vec<usize>> {
     ndarray::indices(IxDyn(kernel)).into_iter().map(|tap| tap.slice().to_vec()).collect()
 }

@@ -24,7 +24,7 @@ mod value;
 mod tests;
 
 pub use affine::Affine;
-pub use conv::{Conv, Window};
+pub use conv::{Conv, Window, tap_list};
 pub use convert::{Cast, Softmax};
 pub use elementwise::{Binary, Polynomial, Unary};
 pub use join::{Concat, Pad};

@@ -1,0 +1,136 @@
+use std::fmt;
+
+use hec_ir::Program;
+use hec_ir::ckks::{self, OpCounts};
+use hec_ir::graph::Origin;
+use hec_ir::parameters::{TABLE_NAME, max_log_qp};
+use hec_ir::slots::SlotGraph;
+
+use crate::management::{Candidate, Found};
+use crate::options::Options;
+use crate::ranges::{CALIBRATION_MARGIN, Ranges};
+
+/// What the compiler decided, and why. [`fmt::Display`] is the report that `hec compile` prints.
+#[derive(Clone, Debug)]
+pub struct Decisions {
+    /// Security level in bits.
+    pub security: u32,
+    /// log2 of the ring degree.
+    pub log_n: u32,
+    /// log2(QP) of the chosen primes.
+    pub log_qp: f64,
+    /// What the table allows.
+    pub allowed_log_qp: u32,
+    /// Sizes of the chain and of the special primes in bits.
+    pub prime_bits: (Vec<f64>, Vec<f64>),
+    /// Bits of precision asked for, and predicted.
+    pub precision: (f64, f64),
+    /// Predicted seconds on one core for one full batch, client and server.
+    pub seconds: f64,
+    /// Samples in one full batch.
+    pub batch: usize,
+    /// Whether ranges were narrowed by samples.
+    pub calibrated: bool,
+    /// What the circuit does.
+    pub counts: OpCounts,
+    /// The layers of the circuit.
+    pub layers: Vec<LayerDecision>,
+    /// Ring degrees that were compared.
+    pub candidates: Vec<Candidate>,
+}
+
+/// One operation of the circuit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerDecision {
+    /// The model's node.
+    pub origin: Origin,
+    /// The operation.
+    pub op: &'static str,
+    /// The type of its result.
+    pub ty: ckks::Type,
+    /// Products on the longest way to it.
+    pub depth: usize,
+}
+
+impl Decisions {
+    pub(crate) fn new(program: &Program, slots: &SlotGraph, ranges: &Ranges, options: &Options, found: Found) -> Self {
+        let parameters = program.parameters();
+        let bits = |primes: &[u64]| primes.iter().map(|&q| (q as f64).log2()).collect();
+        let depths = ckks::multiplicative_depth(program.circuit());
+        let layers = program.circuit().nodes().map(|(value, node)| LayerDecision {
+            origin: node.origin().clone(),
+            op: <ckks::Ckks as hec_ir::graph::Dialect>::describe(node.op()).0,
+            ty: node.ty().clone(),
+            depth: depths[value.index()],
+        });
+        debug_assert!(!slots.is_empty());
+        Self {
+            security: options.security.bits(),
+            log_n: parameters.log_n(),
+            log_qp: parameters.log_qp(),
+            allowed_log_qp: max_log_qp(options.security, parameters.log_n()).unwrap_or(0),
+            prime_bits: (bits(parameters.moduli()), bits(parameters.special_primes())),
+            precision: (options.precision, found.simulation.precision),
+            seconds: found.simulation.nanoseconds * 1e-9,
+            batch: parameters.slots(),
+            calibrated: ranges.calibrated,
+            counts: ckks::counts(program.circuit()),
+            layers: layers.collect(),
+            candidates: found.candidates,
+        }
+    }
+
+    /// The largest number of products on a way through the circuit.
+    pub fn depth(&self) -> usize {
+        self.layers.iter().map(|layer| layer.depth).max().unwrap_or(0)
+    }
+}
+
+impl fmt::Display for Decisions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "layers (array of ciphertexts <level, scale, degree>)")?;
+        for layer in &self.layers {
+            let LayerDecision { origin, op, ty, depth } = layer;
+            writeln!(f, "  depth {depth}  {op:<12} {:<36} {}", ty.to_string(), origin)?;
+        }
+        let OpCounts { scalar_products, products, key_switches, rescales, .. } = self.counts;
+        writeln!(
+            f,
+            "  {scalar_products} scalar products, {products} products, {key_switches} key switches, {rescales} rescalings; depth {}",
+            self.depth()
+        )?;
+        writeln!(f, "ring degrees compared (cheapest plan of each)")?;
+        for Candidate { log_n, simulation, per_slot, allowed, feasible } in &self.candidates {
+            let verdict = match (*log_n == self.log_n, feasible) {
+                (true, _) => "chosen",
+                (false, true) => "dearer",
+                (false, false) => "too small",
+            };
+            writeln!(
+                f,
+                "  N = 2^{log_n}: log2(QP) {:.0} of {allowed} bits, {} primes, precision {:.1} bits, {:.3} ms a sample: {verdict}",
+                simulation.log_qp(),
+                simulation.moduli.len() + simulation.special.len(),
+                simulation.precision,
+                per_slot * 1e-6
+            )?;
+        }
+        writeln!(f, "parameters")?;
+        let sizes = |bits: &[f64]| bits.iter().map(|b| format!("{b:.1}")).collect::<Vec<_>>().join(", ");
+        writeln!(f, "  N = 2^{}, batches of up to {} samples", self.log_n, self.batch)?;
+        writeln!(f, "  chain [{}] bits, special primes [{}]", sizes(&self.prime_bits.0), sizes(&self.prime_bits.1))?;
+        writeln!(
+            f,
+            "  log2(QP) = {:.1} of the {} bits that {} bits of security allow ({TABLE_NAME})",
+            self.log_qp, self.allowed_log_qp, self.security
+        )?;
+        let (wanted, predicted) = self.precision;
+        writeln!(f, "  precision {predicted:.1} bits predicted, {wanted:.1} asked for")?;
+        if self.calibrated {
+            writeln!(f, "  ranges from calibration samples, with a margin of {CALIBRATION_MARGIN}")?;
+        } else {
+            writeln!(f, "  ranges from interval bounds (calibration samples would narrow them)")?;
+        }
+        write!(f, "  about {:.1} s on one core for a full batch, encryption included", self.seconds)
+    }
+}

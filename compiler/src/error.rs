@@ -1,0 +1,73 @@
+use std::fmt;
+
+use hec_ir::graph::{GraphError, Origin, TypeError};
+use hec_ir::parameters::ParameterError;
+use hec_ir::program::ProgramError;
+
+use crate::management::SearchError;
+
+/// Why a model does not compile. Every error names the model's node where there is one.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum CompileError {
+    /// Operations that cannot be computed on encrypted data: all of them at once.
+    #[error("{} of the model's nodes cannot be computed on encrypted data:{}", nodes.len(), list(nodes))]
+    Unsupported {
+        /// The nodes, in order.
+        nodes: Vec<Obstacle>,
+    },
+    /// An output does not depend on any input.
+    #[error("output \"{name}\" does not depend on any input: there is nothing to compute on encrypted data")]
+    ConstantOutput {
+        /// The output.
+        name: String,
+    },
+    /// A node does not fit its operands.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// No parameter set carries the model.
+    #[error(transparent)]
+    Search(#[from] SearchError),
+    /// Explicit parameters are refused.
+    #[error("the parameters are refused: {0}")]
+    Parameters(#[from] ParameterError),
+    /// The compiled circuit does not match the model.
+    #[error(transparent)]
+    Program(#[from] ProgramError),
+    /// An option's value is out of range.
+    #[error("option {name}: {reason}")]
+    Option {
+        /// The option.
+        name: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl CompileError {
+    pub(crate) fn node(origin: &Origin, op: &str, cause: TypeError) -> Self {
+        Self::Graph(GraphError { origin: origin.clone(), op: op.to_owned(), cause })
+    }
+
+    pub(crate) fn internal(text: &str) -> Self {
+        Self::node(&Origin::from(""), "compiler", TypeError::new(text))
+    }
+}
+
+/// A node that stands in the way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Obstacle {
+    /// The model's node.
+    pub origin: Origin,
+    /// Why, and what to do.
+    pub reason: String,
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "node \"{}\": {}", self.origin, self.reason)
+    }
+}
+
+fn list(nodes: &[Obstacle]) -> String {
+    nodes.iter().map(|node| format!("\n  {node}")).collect()
+}

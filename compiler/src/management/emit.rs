@@ -1,0 +1,115 @@
+use std::sync::Arc;
+
+use hec_ir::Scale;
+use hec_ir::ckks::{self, Circuit, Ckks};
+use hec_ir::graph::{Builder, GraphError, Origin, TypeError, Value};
+use hec_ir::parameters::Parameters;
+use hec_ir::slots::{self, SlotGraph};
+
+use super::{Plan, State, Target, walk};
+use crate::weights::Weights;
+
+/// Builds the circuit of `plan` under `parameters`.
+///
+/// # Errors
+/// If the parameters do not carry the plan: the node's name, and what did not fit.
+pub fn emit(
+    graph: &SlotGraph,
+    weights: &[Option<Weights>],
+    plan: &Plan,
+    parameters: &Parameters,
+) -> Result<Circuit, GraphError> {
+    let mut emitter = Emitter { plan, builder: Builder::new(parameters.clone()) };
+    for (name, value) in walk(graph, weights, plan, &mut emitter)? {
+        emitter.builder.output(&name, value);
+    }
+    Ok(emitter.builder.finish().without_dead_nodes())
+}
+
+struct Emitter<'a> {
+    plan: &'a Plan,
+    builder: Builder<Ckks>,
+}
+
+impl Emitter<'_> {
+    fn push(&mut self, op: ckks::Op, operands: &[Value]) -> Result<Value, GraphError> {
+        self.builder.push(op, operands)
+    }
+}
+
+impl Target for Emitter<'_> {
+    type Value = Value;
+    type Error = GraphError;
+
+    fn at(&mut self, origin: &Origin) {
+        self.builder.set_origin(origin.clone());
+    }
+
+    fn input(&mut self, _node: Value, input: &slots::Input) -> Result<Value, GraphError> {
+        let level = self.builder.context().max_level();
+        let scale = Scale::power_of_two(self.plan.input_bits);
+        let (name, layout) = (input.name.clone(), input.layout.clone());
+        self.push(ckks::Op::Input(ckks::Input { name, layout, level, scale }), &[])
+    }
+
+    fn combine(&mut self, _node: Value, x: &Value, weights: &Weights, scale: &Scale) -> Result<Value, GraphError> {
+        let (matrix, bias) = weights.quantise(scale, self.builder.ty(*x).length);
+        let combine = ckks::Combine { matrix: Arc::new(matrix), weight_scale: scale.clone(), bias };
+        self.push(ckks::Op::Combine(combine), &[*x])
+    }
+
+    fn product(&mut self, _node: Value, a: &Value, b: Option<&Value>) -> Result<Value, GraphError> {
+        match b {
+            Some(b) => self.push(ckks::Op::Multiply, &[*a, *b]),
+            None => self.push(ckks::Op::Square, &[*a]),
+        }
+    }
+
+    fn sum(&mut self, _node: Value, a: &Value, b: &Value, subtract: bool) -> Result<Value, GraphError> {
+        self.push(if subtract { ckks::Op::Subtract } else { ckks::Op::Add }, &[*a, *b])
+    }
+
+    fn concat(&mut self, _node: Value, operands: &[Value]) -> Result<Value, GraphError> {
+        self.push(ckks::Op::Concat, operands)
+    }
+
+    fn gather(&mut self, x: &Value, gather: &slots::Gather) -> Result<Value, GraphError> {
+        self.push(ckks::Op::Gather(gather.clone()), &[*x])
+    }
+
+    fn relinearize(&mut self, x: &Value) -> Result<Value, GraphError> {
+        self.push(ckks::Op::Relinearize, &[*x])
+    }
+
+    fn rescale(&mut self, x: &Value) -> Result<Value, GraphError> {
+        self.push(ckks::Op::Rescale, &[*x])
+    }
+
+    fn drop_level(&mut self, x: &Value, count: usize) -> Result<Value, GraphError> {
+        self.push(ckks::Op::DropLevel(ckks::DropLevel { levels: count }), &[*x])
+    }
+
+    fn state(&self, x: &Value) -> State {
+        let ty = self.builder.ty(*x);
+        let depth = self.builder.context().max_level() - ty.level;
+        State { depth, degree: ty.degree, scale: ty.scale.clone(), bits: ty.scale.log2() }
+    }
+
+    fn prime_bits(&self, depth: usize) -> Option<f64> {
+        let parameters = self.builder.context();
+        let level = parameters.max_level().checked_sub(depth).filter(|&level| level > 0)?;
+        // The sizes that were planned, not the primes near them: both targets then take the same turns.
+        match &self.plan.chain {
+            super::Chain::Uniform(bits) => Some(*bits),
+            super::Chain::Explicit(moduli) => moduli.get(level).copied(),
+        }
+    }
+
+    fn mismatch(&self, a: &State, b: &State) -> GraphError {
+        GraphError {
+            origin: self.builder.origin().clone(),
+            op: "add".to_owned(),
+            cause: TypeError::new(format!("scales {} and {} cannot be made equal", a.scale, b.scale)),
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! Management: the only place that decides on level, scale and degree.
+//!
+//! [`walk`] lowers a slot graph once; it is run on two targets: the simulation (for bits, noise and cost, by the search) and
+//! the circuit builder. What a [`Plan`] leaves open is decided by fixed rules, so the two always agree.
+
+mod emit;
+mod search;
+mod simulate;
+
+pub use emit::emit;
+pub use search::{Candidate, Explicit, Found, Goal, SearchError, search};
+pub(crate) use simulate::PRIME_BITS;
+pub use simulate::{Infeasible, Requirement, Simulation, simulate};
+
+use hec_ir::Scale;
+use hec_ir::ckks::{MAX_DEGREE, MAX_WEIGHT_BITS};
+use hec_ir::graph::{Origin, Value};
+use hec_ir::slots::{self, Combine, Op, SlotGraph};
+
+use crate::weights::Weights;
+
+/// Everything that is chosen.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// log2 of the ring degree.
+    pub log_n: u32,
+    /// Sizes of the primes.
+    pub chain: Chain,
+    /// Number of special primes for key switching.
+    pub special: usize,
+    /// log2 of the scale of the inputs.
+    pub input_bits: i32,
+    /// Bits of the largest integer weight of each combine.
+    pub weight_bits: i32,
+    /// No rescaling takes a scale below `2^waterline`.
+    pub waterline: f64,
+    /// What is done around each product, in the order of the graph.
+    pub products: Vec<ProductPolicy>,
+}
+
+/// Sizes of the modulus chain in bits.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Chain {
+    /// All rescaling primes of one size, as many as needed; the base is as large as needed.
+    Uniform(f64),
+    /// Given by the user, from `q_0` up.
+    Explicit(Vec<f64>),
+}
+
+/// What is done around one product of ciphertexts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProductPolicy {
+    /// Relinearise the operands.
+    pub relinearize_before: bool,
+    /// Rescale the operands as far as the waterline allows.
+    pub rescale_before: bool,
+    /// Relinearise the product.
+    pub relinearize_after: bool,
+    /// Rescale the product as far as the waterline allows.
+    pub rescale_after: bool,
+}
+
+/// Where a value stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct State {
+    /// Number of rescaling primes used up.
+    pub depth: usize,
+    /// Degree in the secret.
+    pub degree: usize,
+    /// Exact scale.
+    pub scale: Scale,
+    /// log2 of the scale.
+    pub bits: f64,
+}
+
+/// What a slot graph is lowered onto.
+pub trait Target {
+    /// An array of ciphertexts.
+    type Value: Clone;
+    /// What can go wrong.
+    type Error;
+
+    /// Following operations come from this node of the model.
+    fn at(&mut self, origin: &Origin);
+    /// A fresh input.
+    fn input(&mut self, node: Value, input: &slots::Input) -> Result<Self::Value, Self::Error>;
+    /// Weighted sums, with weights at `scale`.
+    fn combine(
+        &mut self,
+        node: Value,
+        x: &Self::Value,
+        weights: &Weights,
+        scale: &Scale,
+    ) -> Result<Self::Value, Self::Error>;
+    /// A product; `b` is `None` for a square.
+    fn product(&mut self, node: Value, a: &Self::Value, b: Option<&Self::Value>) -> Result<Self::Value, Self::Error>;
+    /// A sum or difference.
+    fn sum(
+        &mut self,
+        node: Value,
+        a: &Self::Value,
+        b: &Self::Value,
+        subtract: bool,
+    ) -> Result<Self::Value, Self::Error>;
+    /// Arrays one after the other.
+    fn concat(&mut self, node: Value, operands: &[Self::Value]) -> Result<Self::Value, Self::Error>;
+    /// Re-indexing.
+    fn gather(&mut self, x: &Self::Value, gather: &slots::Gather) -> Result<Self::Value, Self::Error>;
+    /// Back to degree 1.
+    fn relinearize(&mut self, x: &Self::Value) -> Result<Self::Value, Self::Error>;
+    /// One prime less, scale over it.
+    fn rescale(&mut self, x: &Self::Value) -> Result<Self::Value, Self::Error>;
+    /// `count` primes less.
+    fn drop_level(&mut self, x: &Self::Value, count: usize) -> Result<Self::Value, Self::Error>;
+    /// Where `x` stands.
+    fn state(&self, x: &Self::Value) -> State;
+    /// Bits of the prime that a rescale at `depth` divides by; `None` if the chain ends there.
+    fn prime_bits(&self, depth: usize) -> Option<f64>;
+    /// Says that the scales of two operands cannot be made equal.
+    fn mismatch(&self, a: &State, b: &State) -> Self::Error;
+}
+
+/// Lowers `graph` onto `target` as `plan` says; `weights` are those of its combines (see [`Weights::of_graph`]).
+///
+/// # Errors
+/// Those of the target.
+pub fn walk<T: Target>(
+    graph: &SlotGraph,
+    weights: &[Option<Weights>],
+    plan: &Plan,
+    target: &mut T,
+) -> Result<Vec<(String, T::Value)>, T::Error> {
+    let mut walk = Walk { plan, values: Vec::with_capacity(graph.len()), target };
+    let mut products = 0;
+    for (value, node) in graph.nodes() {
+        walk.target.at(node.origin());
+        let operands = node.operands();
+        let result = match node.op() {
+            Op::Input(input) => walk.target.input(value, input)?,
+            Op::Combine(_) => match &weights[value.index()] {
+                Some(weights) => walk.combine(value, operands[0], weights)?,
+                None => walk.values[operands[0].index()].clone(),
+            },
+            Op::Square | Op::Multiply => {
+                let policy = plan.products.get(products).copied().unwrap_or_default();
+                products += 1;
+                walk.product(value, operands, policy)?
+            }
+            Op::Add | Op::Subtract => {
+                let operands = walk.align(value, operands)?;
+                walk.target.sum(value, &operands[0], &operands[1], *node.op() == Op::Subtract)?
+            }
+            Op::Concat => {
+                let mut operands = walk.align(value, operands)?;
+                let degree = |walk: &Walk<T>, x: &T::Value| walk.target.state(x).degree;
+                let mixed = operands.windows(2).any(|w| degree(&walk, &w[0]) != degree(&walk, &w[1]));
+                for x in operands.iter_mut().filter(|_| mixed) {
+                    if degree(&walk, x) > 1 {
+                        *x = walk.target.relinearize(x)?;
+                    }
+                }
+                walk.target.concat(value, &operands)?
+            }
+            Op::Gather(gather) => walk.target.gather(&walk.values[operands[0].index()].clone(), gather)?,
+        };
+        walk.values.push(result);
+    }
+    let outputs = graph.outputs().iter();
+    Ok(outputs.map(|o| (o.name.clone(), walk.values[o.value.index()].clone())).collect())
+}
+
+/// Number of products in `graph`: the length of [`Plan::products`].
+pub fn product_count(graph: &SlotGraph) -> usize {
+    graph.nodes().filter(|(_, node)| matches!(node.op(), Op::Square | Op::Multiply)).count()
+}
+
+/// Bits that are added to two scales to make them equal; one is multiplied by about this power of two, the other by a nearby
+/// rational: 1 is then off by half of `2^-MATCH_BITS`.
+const MATCH_BITS: i32 = 14;
+
+struct Walk<'a, T: Target> {
+    plan: &'a Plan,
+    values: Vec<T::Value>,
+    target: &'a mut T,
+}
+
+impl<T: Target> Walk<'_, T> {
+    fn combine(&mut self, node: Value, operand: Value, weights: &Weights) -> Result<T::Value, T::Error> {
+        let x = self.values[operand.index()].clone();
+        let scale = Scale::power_of_two(weights.scale_bits(self.plan.weight_bits));
+        self.target.combine(node, &x, weights, &scale)
+    }
+
+    fn product(&mut self, node: Value, operands: &[Value], policy: ProductPolicy) -> Result<T::Value, T::Error> {
+        let degrees: usize = match operands {
+            [x] => 2 * self.target.state(&self.values[x.index()]).degree,
+            other => other.iter().map(|x| self.target.state(&self.values[x.index()]).degree).sum(),
+        };
+        let relinearize = policy.relinearize_before || degrees > MAX_DEGREE;
+        for operand in operands {
+            let prepared = self.reduced(&self.values[operand.index()].clone(), relinearize, policy.rescale_before)?;
+            self.values[operand.index()] = prepared;
+        }
+        let product = match operands {
+            [x] => self.target.product(node, &self.values[x.index()], None)?,
+            _two => {
+                let levelled = self.same_level(operands)?;
+                self.target.product(node, &levelled[0], Some(&levelled[1]))?
+            }
+        };
+        self.reduced(&product, policy.relinearize_after, policy.rescale_after)
+    }
+
+    /// Relinearises first: the rounding of a rescale then meets `s` and not its powers.
+    fn reduced(&mut self, x: &T::Value, relinearize: bool, rescale: bool) -> Result<T::Value, T::Error> {
+        let mut x = x.clone();
+        if relinearize && self.target.state(&x).degree > 1 {
+            x = self.target.relinearize(&x)?;
+        }
+        if !rescale {
+            return Ok(x);
+        }
+        loop {
+            let state = self.target.state(&x);
+            match self.target.prime_bits(state.depth) {
+                Some(prime) if state.bits - prime >= self.plan.waterline - TIE_BITS => x = self.target.rescale(&x)?,
+                Some(_) | None => return Ok(x),
+            }
+        }
+    }
+
+    fn same_level(&mut self, operands: &[Value]) -> Result<Vec<T::Value>, T::Error> {
+        let values: Vec<T::Value> = operands.iter().map(|v| self.values[v.index()].clone()).collect();
+        self.drop_to_lowest(values)
+    }
+
+    fn drop_to_lowest(&mut self, mut values: Vec<T::Value>) -> Result<Vec<T::Value>, T::Error> {
+        let deepest = values.iter().map(|x| self.target.state(x).depth).max().unwrap_or(0);
+        for x in &mut values {
+            let depth = self.target.state(x).depth;
+            if depth < deepest {
+                *x = self.target.drop_level(x, deepest - depth)?;
+            }
+        }
+        Ok(values)
+    }
+
+    /// Brings operands of a sum to one level and one exact scale.
+    fn align(&mut self, node: Value, operands: &[Value]) -> Result<Vec<T::Value>, T::Error> {
+        let mut values: Vec<T::Value> = operands.iter().map(|v| self.values[v.index()].clone()).collect();
+        let states: Vec<State> = values.iter().map(|x| self.target.state(x)).collect();
+        if states.iter().any(|s| s.scale != states[0].scale) {
+            // Rescale what stands far above the others, then multiply each by one at the scale that is missing.
+            for x in &mut values {
+                *x = self.reduced(x, false, true)?;
+            }
+            let states: Vec<State> = values.iter().map(|x| self.target.state(x)).collect();
+            let largest = states.iter().max_by(|a, b| a.bits.total_cmp(&b.bits)).cloned();
+            let Some(largest) = largest else { return Ok(values) };
+            let goal = largest.scale.times(&Scale::power_of_two(MATCH_BITS));
+            for (x, state) in values.iter_mut().zip(&states) {
+                let missing = goal.over(&state.scale);
+                if largest.bits + f64::from(MATCH_BITS) - state.bits > f64::from(MAX_WEIGHT_BITS) {
+                    return Err(self.target.mismatch(&largest, state));
+                }
+                *x = self.target.combine(node, x, &Weights::Identity, &missing)?;
+            }
+        }
+        self.drop_to_lowest(values)
+    }
+}
+
+/// A combine's slot operation, for [`Weights`].
+pub(crate) fn combine_of(op: &Op) -> Option<&Combine> {
+    if let Op::Combine(combine) = op { Some(combine) } else { None }
+}
+
+/// Primes are near their planned sizes, not at them: scales that are equal on paper must compare alike on both targets.
+const TIE_BITS: f64 = 0.25;

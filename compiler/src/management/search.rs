@@ -1,0 +1,366 @@
+//! The search for the cheapest plan that is precise and secure enough.
+
+use hec_ir::graph::Origin;
+use hec_ir::parameters::{MAX_LOG_N, Security, TABLE_NAME, max_log_qp};
+use hec_ir::slots::SlotGraph;
+
+use super::simulate::{Infeasible, PRIME_BITS};
+use super::{Chain, Plan, ProductPolicy, Simulation, product_count, simulate};
+use crate::cost::CostModel;
+use crate::ranges::Ranges;
+use crate::weights::Weights;
+
+/// What a plan has to reach.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Goal {
+    /// Bounds log2(QP).
+    pub security: Security,
+    /// Bits of precision at the outputs.
+    pub precision: f64,
+    /// Ring degree and chain, if the user gives them.
+    pub explicit: Option<Explicit>,
+}
+
+/// A ring and a chain given by the user.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Explicit {
+    /// log2 of the ring degree.
+    pub log_n: u32,
+    /// Sizes of the chain in bits, from `q_0` up.
+    pub moduli: Vec<f64>,
+    /// Number of special primes.
+    pub special: usize,
+    /// log2 of the inputs' scale.
+    pub input_bits: Option<i32>,
+}
+
+/// The plan that was found, and what others came to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Found {
+    /// The plan.
+    pub plan: Plan,
+    /// What it comes to.
+    pub simulation: Simulation,
+    /// The best of each ring degree that was tried.
+    pub candidates: Vec<Candidate>,
+}
+
+/// The best plan of one ring degree.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Candidate {
+    /// log2 of the ring degree.
+    pub log_n: u32,
+    /// What it comes to.
+    pub simulation: Simulation,
+    /// Nanoseconds for one slot of a full batch.
+    pub per_slot: f64,
+    /// What the security table allows.
+    pub allowed: u32,
+    /// Whether it meets the goal.
+    pub feasible: bool,
+}
+
+/// No plan meets the goal.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum SearchError {
+    /// No ring is large enough.
+    #[error(
+        "the model is too deep for any parameter set at {security} bits of security: with a precision of {precision:.1} bits it \
+         needs log2(QP) = {needed:.0} bits, and the largest ring degree, 2^{log_n}, allows {allowed} ({TABLE_NAME}); the \
+         multiplicative depth is {depth}, and the value that needs most is node \"{origin}\"; use fewer activations or a lower \
+         --precision or --security"
+    )]
+    TooDeep {
+        /// Bits of security.
+        security: u32,
+        /// Bits of precision asked for.
+        precision: f64,
+        /// log2(QP) of the smallest plan.
+        needed: f64,
+        /// log2 of the largest ring degree.
+        log_n: u32,
+        /// What the table allows there.
+        allowed: u32,
+        /// Rescalings on the longest way.
+        depth: usize,
+        /// The model's node.
+        origin: Origin,
+    },
+    /// Everything fits but the precision.
+    #[error(
+        "a precision of {wanted:.1} bits cannot be reached: the best parameters give {reached:.1} bits; ask for less with \
+         --precision, or train the model for smaller values inside"
+    )]
+    Precision {
+        /// Bits asked for.
+        wanted: f64,
+        /// Bits reached.
+        reached: f64,
+    },
+    /// The user's chain does not carry the model.
+    #[error(
+        "the given modulus chain is too short: node \"{origin}\" needs {needed:.0} bits of modulus after {depth} rescalings; give a \
+         longer chain, a smaller scale, or leave the choice to the compiler"
+    )]
+    Chain {
+        /// The model's node.
+        origin: Origin,
+        /// Bits that it needs.
+        needed: f64,
+        /// Rescalings before it.
+        depth: usize,
+    },
+    /// Two branches cannot be brought to one scale.
+    #[error(
+        "node \"{origin}\" adds values whose scales cannot be made equal; add a linear layer to one of the branches"
+    )]
+    Scales {
+        /// The model's node.
+        origin: Origin,
+    },
+}
+
+/// Smaller rings than this are not worth the calls: batches become too small.
+const MIN_SEARCHED_LOG_N: u32 = 11;
+/// A larger ring has to be cheaper by this much.
+const LARGER_RING_GAIN: f64 = 0.9;
+const INPUT_BITS: std::ops::RangeInclusive<i32> = 16..=60;
+const WEIGHT_BITS: std::ops::RangeInclusive<i32> = 4..=22;
+const WATERLINES: std::ops::RangeInclusive<i32> = 12..=60;
+const RESCALE_BITS: std::ops::RangeInclusive<i32> = 22..=49;
+
+/// Finds a plan for `graph`. Deterministic: coordinate descent from a grid of starts, ring degree by ring degree; then as much
+/// precision as the same cost allows.
+///
+/// # Errors
+/// [`SearchError`] with the numbers, if nothing meets `goal`.
+pub fn search(
+    graph: &SlotGraph,
+    weights: &[Option<Weights>],
+    ranges: &Ranges,
+    goal: &Goal,
+    cost: &CostModel,
+) -> Result<Found, SearchError> {
+    let space = Space { graph, weights, ranges, goal, cost, products: product_count(graph) };
+    let rings = goal.explicit.as_ref().map_or(MIN_SEARCHED_LOG_N..=MAX_LOG_N, |e| e.log_n..=e.log_n);
+    let mut best: Option<(Plan, Scored, f64)> = None;
+    let mut candidates = Vec::new();
+    let mut closest: Option<(Scored, u32)> = None;
+    let mut failure = None;
+    for log_n in rings {
+        let Some(allowed) = max_log_qp(goal.security, log_n).or(goal.explicit.as_ref().map(|_| 0)) else { continue };
+        let (plan, scored) = match space.best(log_n) {
+            Ok(best) => best,
+            Err(why) => {
+                failure = Some(why);
+                continue;
+            }
+        };
+        let per_slot = scored.simulation.nanoseconds / f64::from(log_n - 1).exp2();
+        let feasible = scored.excess == 0.0;
+        candidates.push(Candidate { log_n, simulation: scored.simulation.clone(), per_slot, allowed, feasible });
+        if !feasible {
+            closest = Some((scored, log_n));
+            continue;
+        }
+        if best.as_ref().is_none_or(|(_, _, cheapest)| per_slot < cheapest * LARGER_RING_GAIN) {
+            best = Some((plan, scored, per_slot));
+        }
+    }
+    match (best, closest, failure) {
+        (Some((plan, _, _)), _, _) => {
+            let (plan, scored) = space.most_precise(plan);
+            Ok(Found { plan, simulation: scored.simulation, candidates })
+        }
+        (None, Some((scored, log_n)), _) => Err(space.refusal(&scored, log_n)),
+        (None, None, Some(Infeasible::Chain(r))) => {
+            Err(SearchError::Chain { origin: r.origin, needed: r.bits, depth: r.depth })
+        }
+        (None, None, Some(Infeasible::Scales(origin))) => Err(SearchError::Scales { origin }),
+        (None, None, None) => Err(SearchError::Precision { wanted: goal.precision, reached: 0.0 }),
+    }
+}
+
+struct Space<'a> {
+    graph: &'a SlotGraph,
+    weights: &'a [Option<Weights>],
+    ranges: &'a Ranges,
+    goal: &'a Goal,
+    cost: &'a CostModel,
+    products: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Scored {
+    simulation: Simulation,
+    /// Bits by which the goal is missed, modulus and precision together; 0 if it is met.
+    excess: f64,
+    /// The part of it that is precision.
+    shortfall: f64,
+}
+
+impl Scored {
+    fn better_than(&self, other: &Self) -> bool {
+        if self.excess > 0.0 || other.excess > 0.0 {
+            return self.excess < other.excess;
+        }
+        self.simulation.nanoseconds < other.simulation.nanoseconds
+    }
+}
+
+impl Space<'_> {
+    fn score(&self, plan: &Plan) -> Result<Scored, Infeasible> {
+        let simulation = simulate(self.graph, self.weights, self.ranges, plan, self.cost)?;
+        // A hundredth of a bit for each prime: primes are near their sizes, not at them.
+        let size = simulation.log_qp() + 0.01 * (simulation.moduli.len() + simulation.special.len()) as f64;
+        let allowed = f64::from(max_log_qp(self.goal.security, plan.log_n).unwrap_or(0));
+        // What the user gave is checked when the parameters are made.
+        let over = if self.goal.explicit.is_some() { 0.0 } else { (size - allowed).max(0.0) };
+        let shortfall = (self.goal.precision - simulation.precision).max(0.0);
+        // Precision is bought with modulus, several bits for one: weigh it so that descent does not trade it away.
+        Ok(Scored { simulation, excess: over + 8.0 * shortfall, shortfall })
+    }
+
+    fn best(&self, log_n: u32) -> Result<(Plan, Scored), Infeasible> {
+        let mut starts: Vec<(Plan, Scored)> = Vec::new();
+        let mut failure = None;
+        for plan in self.starts(log_n) {
+            match self.score(&plan) {
+                Ok(scored) => starts.push((plan, scored)),
+                Err(why) => failure = Some(why),
+            }
+        }
+        starts.sort_by(|(_, a), (_, b)| {
+            let key = |s: &Scored| (s.excess, s.simulation.nanoseconds);
+            key(a).partial_cmp(&key(b)).unwrap_or(std::cmp::Ordering::Equal)
+        });
+        starts.truncate(6);
+        let descended = starts.into_iter().map(|(plan, scored)| self.descend(plan, scored));
+        let best = descended.reduce(|best, next| if next.1.better_than(&best.1) { next } else { best });
+        best.ok_or_else(|| failure.unwrap_or(Infeasible::Scales(Origin::from(""))))
+    }
+
+    fn starts(&self, log_n: u32) -> Vec<Plan> {
+        let mut plans = Vec::new();
+        let explicit = self.goal.explicit.as_ref();
+        let chains: Vec<Chain> = match explicit {
+            Some(explicit) => vec![Chain::Explicit(explicit.moduli.clone())],
+            None => [28.0, 36.0, 44.0, 49.0].map(Chain::Uniform).to_vec(),
+        };
+        for chain in chains {
+            for (input_bits, weight_bits) in [(22, 8), (28, 12), (34, 14), (42, 18)] {
+                for waterline in [20.0, 26.0, 32.0, 40.0] {
+                    for mask in 0..16u8 {
+                        let policy = policy(mask);
+                        plans.push(Plan {
+                            log_n,
+                            chain: chain.clone(),
+                            special: explicit.map_or(1, |e| e.special.max(1)),
+                            input_bits: explicit.and_then(|e| e.input_bits).unwrap_or(input_bits),
+                            weight_bits,
+                            waterline,
+                            products: vec![policy; self.products],
+                        });
+                    }
+                }
+            }
+        }
+        plans
+    }
+
+    /// Takes the best neighbour along each coordinate in turn until none is better.
+    fn descend(&self, mut plan: Plan, mut scored: Scored) -> (Plan, Scored) {
+        loop {
+            let mut improved = false;
+            for coordinate in 0..self.coordinates() {
+                for neighbour in self.neighbours(&plan, coordinate) {
+                    if let Ok(found) = self.score(&neighbour)
+                        && found.better_than(&scored)
+                    {
+                        (plan, scored, improved) = (neighbour, found, true);
+                    }
+                }
+            }
+            if !improved {
+                return (plan, scored);
+            }
+        }
+    }
+
+    fn coordinates(&self) -> usize {
+        5 + self.products
+    }
+
+    fn neighbours(&self, plan: &Plan, coordinate: usize) -> Vec<Plan> {
+        let with = |change: &dyn Fn(&mut Plan)| {
+            let mut plan = plan.clone();
+            change(&mut plan);
+            plan
+        };
+        let explicit = self.goal.explicit.as_ref();
+        match coordinate {
+            0 if explicit.is_none() => {
+                let sizes = RESCALE_BITS.map(f64::from).chain([PRIME_BITS]);
+                sizes.map(|bits| with(&|p| p.chain = Chain::Uniform(bits))).collect()
+            }
+            1 if explicit.is_none_or(|e| e.input_bits.is_none()) => {
+                INPUT_BITS.map(|bits| with(&|p| p.input_bits = bits)).collect()
+            }
+            2 => WEIGHT_BITS.map(|bits| with(&|p| p.weight_bits = bits)).collect(),
+            3 => WATERLINES.map(|bits| with(&|p| p.waterline = f64::from(bits))).collect(),
+            4 if explicit.is_none() => (1..=4).map(|count| with(&|p| p.special = count)).collect(),
+            other if other >= 5 => (0..16).map(|mask| with(&|p| p.products[other - 5] = policy(mask))).collect(),
+            _fixed => Vec::new(),
+        }
+    }
+
+    /// Raises the precision as far as costs nothing (a tenth of a percent).
+    fn most_precise(&self, mut plan: Plan) -> (Plan, Scored) {
+        #[expect(clippy::expect_used, reason = "the plan was scored before")]
+        let mut scored = self.score(&plan).expect("a feasible plan");
+        let limit = scored.simulation.nanoseconds * 1.001;
+        loop {
+            let mut improved = false;
+            for coordinate in 0..4 {
+                for neighbour in self.neighbours(&plan, coordinate) {
+                    if let Ok(found) = self.score(&neighbour)
+                        && found.excess == 0.0
+                        && found.simulation.nanoseconds <= limit
+                        && found.simulation.precision > scored.simulation.precision + 0.01
+                    {
+                        (plan, scored, improved) = (neighbour, found, true);
+                    }
+                }
+            }
+            if !improved {
+                return (plan, scored);
+            }
+        }
+    }
+
+    fn refusal(&self, scored: &Scored, log_n: u32) -> SearchError {
+        let simulation = &scored.simulation;
+        if scored.excess <= 8.0 * scored.shortfall {
+            return SearchError::Precision { wanted: self.goal.precision, reached: simulation.precision };
+        }
+        SearchError::TooDeep {
+            security: self.goal.security.bits(),
+            precision: self.goal.precision,
+            needed: simulation.log_qp(),
+            log_n,
+            allowed: max_log_qp(self.goal.security, log_n).unwrap_or(0),
+            depth: simulation.rescalings,
+            origin: simulation.tightest.origin.clone(),
+        }
+    }
+}
+
+fn policy(mask: u8) -> ProductPolicy {
+    let bit = |i: u8| mask >> i & 1 == 1;
+    ProductPolicy {
+        relinearize_before: bit(0),
+        rescale_before: bit(1),
+        relinearize_after: bit(2),
+        rescale_after: bit(3),
+    }
+}

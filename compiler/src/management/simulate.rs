@@ -1,0 +1,304 @@
+use hec_ir::Scale;
+use hec_ir::graph::{Origin, Value};
+use hec_ir::parameters::MAX_PRIME_BITS;
+use hec_ir::slots::{self, SlotGraph};
+
+use super::{Chain, Plan, State, Target, walk};
+use crate::cost::{CostModel, Ring};
+use crate::noise;
+use crate::ranges::Ranges;
+use crate::weights::Weights;
+
+/// What a plan would come to, without a prime or a weight being touched.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Simulation {
+    /// Number of rescalings on the longest way.
+    pub rescalings: usize,
+    /// Sizes of the moduli in bits, from `q_0` up.
+    pub moduli: Vec<f64>,
+    /// Sizes of the special primes in bits.
+    pub special: Vec<f64>,
+    /// Predicted time on the client and the server for one batch, nanoseconds on one core.
+    pub nanoseconds: f64,
+    /// Predicted bits of precision at the worst output: log2 of its range over six standard deviations of its error.
+    pub precision: f64,
+    /// The value that needs the largest modulus.
+    pub tightest: Requirement,
+}
+
+impl Simulation {
+    /// log2 of QP.
+    pub fn log_qp(&self) -> f64 {
+        self.moduli.iter().chain(&self.special).sum()
+    }
+}
+
+/// A value that needs so many bits of modulus.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Requirement {
+    /// The model's node.
+    pub origin: Origin,
+    /// Primes used up.
+    pub depth: usize,
+    /// Bits of the scale, the range of the message and the sign.
+    pub bits: f64,
+}
+
+/// Why a plan leads nowhere.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Infeasible {
+    /// An explicit chain is too short for a value.
+    Chain(Requirement),
+    /// Two scales cannot be made equal at this node.
+    Scales(Origin),
+}
+
+/// Bits between a message's bound and half of the modulus.
+const HEADROOM_BITS: f64 = 1.0;
+/// The largest size that is asked of a prime, so that enough primes lie near it.
+pub(crate) const PRIME_BITS: f64 = MAX_PRIME_BITS as f64 - 0.1;
+
+/// Runs `plan` on bits, noise and cost.
+///
+/// # Errors
+/// [`Infeasible`].
+pub fn simulate(
+    graph: &SlotGraph,
+    weights: &[Option<Weights>],
+    ranges: &Ranges,
+    plan: &Plan,
+    cost: &CostModel,
+) -> Result<Simulation, Infeasible> {
+    let mut run = Run { plan, ranges, origin: Origin::from(""), requirements: Vec::new(), work: Vec::new(), depth: 0 };
+    let outputs = walk(graph, weights, plan, &mut run)?;
+    let moduli = run.moduli()?;
+    let special = run.special(&moduli);
+    let ring = Ring { log_n: plan.log_n, special: special.len() };
+    let limbs = |depth: usize| moduli.len() - depth;
+    let mut nanoseconds: f64 = run.work.iter().map(|work| work.price(cost, ring, &limbs)).sum();
+    let mut precision = f64::INFINITY;
+    for ((_, value), output) in outputs.iter().zip(graph.outputs()) {
+        nanoseconds += cost.decrypt(ring, limbs(value.state.depth), value.state.degree) * value.length as f64;
+        let range = ranges.typical(output.value);
+        precision = precision.min((range / (6.0 * value.error)).log2());
+    }
+    let tightest = run.tightest().unwrap_or(Requirement { origin: run.origin.clone(), depth: 0, bits: 0.0 });
+    Ok(Simulation { rescalings: run.depth, moduli, special, nanoseconds, precision, tightest })
+}
+
+#[derive(Clone, Debug)]
+struct Simulated {
+    state: State,
+    length: usize,
+    /// Largest message.
+    bound: f64,
+    /// Root mean square of the messages.
+    size: f64,
+    /// Standard deviation of the error in units of the message.
+    error: f64,
+}
+
+enum Work {
+    Encrypt { count: usize },
+    Combine { depth: usize, degree: usize, shape: crate::cost::CombineShape },
+    Product { depth: usize, degrees: (usize, usize), count: usize },
+    Relinearize { depth: usize, degree: usize, count: usize },
+    Rescale { depth: usize, degree: usize, count: usize },
+}
+
+impl Work {
+    fn price(&self, cost: &CostModel, ring: Ring, limbs: &impl Fn(usize) -> usize) -> f64 {
+        match *self {
+            Self::Encrypt { count } => count as f64 * cost.encrypt(ring, limbs(0)),
+            Self::Combine { depth, degree, shape } => cost.combine(ring, limbs(depth), degree, shape),
+            Self::Product { depth, degrees, count } => count as f64 * cost.product(ring, limbs(depth), degrees),
+            Self::Relinearize { depth, degree, count } => count as f64 * cost.relinearize(ring, limbs(depth), degree),
+            Self::Rescale { depth, degree, count } => count as f64 * cost.rescale(ring, limbs(depth), degree),
+        }
+    }
+}
+
+struct Run<'a> {
+    plan: &'a Plan,
+    ranges: &'a Ranges,
+    origin: Origin,
+    requirements: Vec<Requirement>,
+    work: Vec<Work>,
+    depth: usize,
+}
+
+impl Run<'_> {
+    fn require(&mut self, value: Simulated) -> Simulated {
+        let bits = value.state.bits + value.bound.max(f64::MIN_POSITIVE).log2().max(0.0) + HEADROOM_BITS;
+        self.requirements.push(Requirement { origin: self.origin.clone(), depth: value.state.depth, bits });
+        value
+    }
+
+    fn rescale_bits(&self, depth: usize) -> Option<f64> {
+        match &self.plan.chain {
+            Chain::Uniform(bits) => Some(*bits),
+            Chain::Explicit(moduli) => (depth + 1 < moduli.len()).then(|| moduli[moduli.len() - 1 - depth]),
+        }
+    }
+
+    fn tightest(&self) -> Option<Requirement> {
+        let used = |depth: usize| (0..depth).filter_map(|d| self.rescale_bits(d)).sum::<f64>();
+        self.requirements.iter().max_by(|a, b| (a.bits + used(a.depth)).total_cmp(&(b.bits + used(b.depth)))).cloned()
+    }
+
+    fn moduli(&self) -> Result<Vec<f64>, Infeasible> {
+        match &self.plan.chain {
+            Chain::Explicit(moduli) => {
+                let left = |depth: usize| moduli[..moduli.len() - depth].iter().sum::<f64>();
+                match self.requirements.iter().find(|r| r.bits > left(r.depth)) {
+                    Some(r) => Err(Infeasible::Chain(r.clone())),
+                    None => Ok(moduli.clone()),
+                }
+            }
+            Chain::Uniform(bits) => {
+                let depth = self.depth;
+                let base = |r: &Requirement| r.bits - bits * (depth - r.depth) as f64;
+                let base = self.requirements.iter().map(base).fold(20.0, f64::max);
+                let limbs = (base / PRIME_BITS).ceil();
+                let mut moduli = vec![(base / limbs).max(20.0); limbs as usize];
+                moduli.extend(std::iter::repeat_n(*bits, depth));
+                Ok(moduli)
+            }
+        }
+    }
+
+    fn special(&self, moduli: &[f64]) -> Vec<f64> {
+        let switches = self.work.iter().any(|work| matches!(work, Work::Relinearize { .. }));
+        let largest = moduli.iter().copied().fold(0.0, f64::max);
+        let count = if switches { self.plan.special.max(1) } else { 0 };
+        vec![(largest + 1.0).min(PRIME_BITS); count]
+    }
+}
+
+impl Target for Run<'_> {
+    type Value = Simulated;
+    type Error = Infeasible;
+
+    fn at(&mut self, origin: &Origin) {
+        self.origin = origin.clone();
+    }
+
+    fn input(&mut self, node: Value, input: &slots::Input) -> Result<Simulated, Infeasible> {
+        let length = input.layout.array_length();
+        self.work.push(Work::Encrypt { count: length });
+        let scale = Scale::power_of_two(self.plan.input_bits);
+        let bits = f64::from(self.plan.input_bits);
+        let error = noise::fresh(self.plan.log_n) / bits.exp2();
+        let state = State { depth: 0, degree: 1, scale, bits };
+        let (bound, size) = (self.ranges.bound(node), self.ranges.size(node));
+        Ok(self.require(Simulated { state, length, bound, size, error }))
+    }
+
+    fn combine(
+        &mut self,
+        node: Value,
+        x: &Simulated,
+        weights: &Weights,
+        scale: &Scale,
+    ) -> Result<Simulated, Infeasible> {
+        let shape = weights.shape(x.length);
+        self.work.push(Work::Combine { depth: x.state.depth, degree: x.state.degree, shape });
+        // The fake primes of a simulated scale are not worth their bits: weights are at powers of two, or at what `align` asks.
+        let bits = self.bits(scale);
+        let state = State { scale: x.state.scale.times(scale), bits: x.state.bits + bits, ..x.state.clone() };
+        let rounding = (weights.rounded_weights() as f64 / 12.0).sqrt() / bits.exp2() * x.size;
+        let error = (x.error * weights.row_norm()).hypot(rounding);
+        let (bound, size) = match weights {
+            Weights::Identity => (x.bound, x.size),
+            Weights::Matrix(_) => (self.ranges.bound(node), self.ranges.size(node)),
+        };
+        Ok(self.require(Simulated { state, length: shape.results, bound, size, error }))
+    }
+
+    fn product(&mut self, node: Value, a: &Simulated, b: Option<&Simulated>) -> Result<Simulated, Infeasible> {
+        let error = b.map_or(2.0 * a.size * a.error, |b| (a.size * b.error).hypot(b.size * a.error));
+        let b = b.unwrap_or(a);
+        let degrees = (a.state.degree, b.state.degree);
+        self.work.push(Work::Product { depth: a.state.depth, degrees, count: a.length });
+        let state = State {
+            depth: a.state.depth,
+            degree: degrees.0 + degrees.1,
+            scale: a.state.scale.times(&b.state.scale),
+            bits: a.state.bits + b.state.bits,
+        };
+        let (bound, size) = (self.ranges.bound(node), self.ranges.size(node));
+        Ok(self.require(Simulated { state, length: a.length, bound, size, error: error.hypot(a.error * b.error) }))
+    }
+
+    fn sum(&mut self, node: Value, a: &Simulated, b: &Simulated, _subtract: bool) -> Result<Simulated, Infeasible> {
+        let state = State { degree: a.state.degree.max(b.state.degree), ..a.state.clone() };
+        let (bound, size) = (self.ranges.bound(node), self.ranges.size(node));
+        Ok(self.require(Simulated { state, length: a.length, bound, size, error: a.error.hypot(b.error) }))
+    }
+
+    fn concat(&mut self, node: Value, operands: &[Simulated]) -> Result<Simulated, Infeasible> {
+        let length = operands.iter().map(|x| x.length).sum();
+        let error = operands.iter().map(|x| x.error).fold(0.0, f64::max);
+        let (bound, size) = (self.ranges.bound(node), self.ranges.size(node));
+        Ok(Simulated { state: operands[0].state.clone(), length, bound, size, error })
+    }
+
+    fn gather(&mut self, x: &Simulated, gather: &slots::Gather) -> Result<Simulated, Infeasible> {
+        Ok(Simulated { length: gather.indices.len(), ..x.clone() })
+    }
+
+    fn relinearize(&mut self, x: &Simulated) -> Result<Simulated, Infeasible> {
+        let (depth, degree, count) = (x.state.depth, x.state.degree, x.length);
+        self.work.push(Work::Relinearize { depth, degree, count });
+        // Limbs are not counted yet: a digit's error does not depend on them but for its number of digits.
+        let (special, limb) = (self.plan.special.max(1), self.rescale_bits(0).unwrap_or(PRIME_BITS));
+        let added = noise::key_switch(self.plan.log_n, degree - 1, 8, special, [limb, (limb + 1.0).min(PRIME_BITS)]);
+        let error = x.error.hypot(added / x.state.bits.exp2());
+        Ok(Simulated { state: State { degree: 1, ..x.state.clone() }, error, ..x.clone() })
+    }
+
+    fn rescale(&mut self, x: &Simulated) -> Result<Simulated, Infeasible> {
+        let State { depth, degree, scale, bits } = &x.state;
+        self.work.push(Work::Rescale { depth: *depth, degree: *degree, count: x.length });
+        let bits = bits - self.rescale_bits(*depth).unwrap_or(0.0);
+        let state = State { depth: depth + 1, degree: *degree, scale: scale.over(&placeholder(*depth)), bits };
+        self.depth = self.depth.max(state.depth);
+        let error = x.error.hypot(noise::rescale(self.plan.log_n, *degree) / bits.exp2());
+        Ok(self.require(Simulated { state, error, ..x.clone() }))
+    }
+
+    fn drop_level(&mut self, x: &Simulated, count: usize) -> Result<Simulated, Infeasible> {
+        let state = State { depth: x.state.depth + count, ..x.state.clone() };
+        self.depth = self.depth.max(state.depth);
+        Ok(self.require(Simulated { state, ..x.clone() }))
+    }
+
+    fn state(&self, x: &Simulated) -> State {
+        x.state.clone()
+    }
+
+    fn prime_bits(&self, depth: usize) -> Option<f64> {
+        self.rescale_bits(depth)
+    }
+
+    fn mismatch(&self, _a: &State, _b: &State) -> Infeasible {
+        Infeasible::Scales(self.origin.clone())
+    }
+}
+
+impl Run<'_> {
+    fn bits(&self, scale: &Scale) -> f64 {
+        let factor = |(fake, exponent): (u64, i32)| {
+            let depth = (fake - FIRST_PLACEHOLDER) / 2;
+            self.rescale_bits(depth as usize).unwrap_or(0.0) * f64::from(exponent)
+        };
+        f64::from(scale.twos()) + scale.factors().map(factor).sum::<f64>()
+    }
+}
+
+const FIRST_PLACEHOLDER: u64 = 3;
+
+/// An odd number that stands for the prime of a depth, so that simulated scales are equal exactly when real ones are.
+fn placeholder(depth: usize) -> Scale {
+    Scale::prime(FIRST_PLACEHOLDER + 2 * depth as u64)
+}

@@ -1,0 +1,57 @@
+//! Passes over the tensor graph: after them few kinds of operation are left.
+
+mod fold_batch_norm;
+mod fold_constants;
+mod polynomials;
+mod squash;
+
+use hec_ir::graph::GraphError;
+use hec_ir::tensor::TensorGraph;
+
+/// A rewriting of the tensor graph that keeps its meaning.
+pub struct Pass {
+    /// Its name, as `hec inspect` and the report print it.
+    pub name: &'static str,
+    /// What it does, in a sentence.
+    pub description: &'static str,
+    run: fn(&TensorGraph) -> Result<TensorGraph, GraphError>,
+}
+
+/// All passes in the order in which they run.
+pub const PASSES: &[Pass] = &[
+    Pass { name: "fold-constants", description: "operations on constants are computed now", run: fold_constants::run },
+    Pass {
+        name: "recognise-polynomials",
+        description: "products and powers of one value become a polynomial of it",
+        run: polynomials::recognise,
+    },
+    Pass {
+        name: "complete-squares",
+        description: "a x^2 + b x + c becomes one squaring between two affine maps",
+        run: polynomials::complete_squares,
+    },
+    Pass {
+        name: "fold-batch-norm",
+        description: "scales and shifts of channels go into the convolution before them",
+        run: fold_batch_norm::run,
+    },
+    Pass {
+        name: "squash-linear-runs",
+        description: "runs of linear operations become one map where that is cheaper",
+        run: squash::run,
+    },
+];
+
+/// Runs all passes.
+///
+/// # Errors
+/// If a rewritten node does not fit its operands.
+pub fn run(graph: &TensorGraph) -> Result<TensorGraph, GraphError> {
+    PASSES.iter().try_fold(graph.clone(), |graph, pass| Ok((pass.run)(&graph)?.without_dead_nodes()))
+}
+
+#[cfg(test)]
+pub(crate) fn run_one(name: &str, graph: &TensorGraph) -> TensorGraph {
+    let pass = PASSES.iter().find(|pass| pass.name == name).expect("a pass of this name");
+    (pass.run)(graph).expect("a well-typed graph").without_dead_nodes()
+}

@@ -1,0 +1,152 @@
+//! How large values become: interval bounds, narrowed by calibration samples.
+
+use std::collections::BTreeMap;
+
+use hec_ir::graph::Value;
+use hec_ir::slots::{Op, SlotGraph};
+
+/// A calibrated bound is the largest value seen, times this.
+pub const CALIBRATION_MARGIN: f64 = 2.0;
+
+/// For each value of a slot graph: a bound, a typical size, a typical largest value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ranges {
+    values: Vec<Range>,
+    /// Whether samples were seen.
+    pub calibrated: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Range {
+    bound: f64,
+    size: f64,
+    typical: f64,
+}
+
+/// Samples for calibration: for each input's name, the flattened samples one after the other.
+pub type Samples = BTreeMap<String, Vec<f64>>;
+
+impl Ranges {
+    /// Bounds every value of `graph` for inputs in `[input.0, input.1]`; samples, if there are any, narrow the bounds to
+    /// [`CALIBRATION_MARGIN`] times what they reach.
+    pub fn of_graph(graph: &SlotGraph, input: (f64, f64), samples: &Samples) -> Self {
+        let intervals = intervals(graph, input);
+        let mut values: Vec<Range> = intervals
+            .iter()
+            .map(|elements| {
+                let bound = elements.iter().map(|(lo, hi)| lo.abs().max(hi.abs())).fold(0.0, f64::max);
+                Range { bound, size: bound / 2.0, typical: bound }
+            })
+            .collect();
+        let seen = observe(graph, samples);
+        let calibrated = !seen.is_empty();
+        for (range, seen) in values.iter_mut().zip(seen) {
+            let bound = range.bound.min(seen.typical * CALIBRATION_MARGIN);
+            *range = Range { bound, ..seen };
+        }
+        Self { values, calibrated }
+    }
+
+    /// No element is larger than this in absolute value (a promise for interval bounds, an estimate for calibrated ones).
+    pub fn bound(&self, value: Value) -> f64 {
+        self.values[value.index()].bound
+    }
+
+    /// Root mean square of the element for which it is largest.
+    pub fn size(&self, value: Value) -> f64 {
+        self.values[value.index()].size
+    }
+
+    /// The largest absolute value seen on samples; the bound if there were none.
+    pub fn typical(&self, value: Value) -> f64 {
+        self.values[value.index()].typical
+    }
+}
+
+fn intervals(graph: &SlotGraph, input: (f64, f64)) -> Vec<Vec<(f64, f64)>> {
+    let mut all: Vec<Vec<(f64, f64)>> = Vec::with_capacity(graph.len());
+    for (_, node) in graph.nodes() {
+        let of = |i: usize| &all[node.operands()[i].index()];
+        let product = |(a, b): (f64, f64), (c, d): (f64, f64)| {
+            let corners = [a * c, a * d, b * c, b * d];
+            (corners.into_iter().fold(f64::INFINITY, f64::min), corners.into_iter().fold(f64::NEG_INFINITY, f64::max))
+        };
+        all.push(match node.op() {
+            Op::Input(_) => vec![input; node.ty().length],
+            Op::Combine(combine) => {
+                let x = of(0);
+                let mut y: Vec<(f64, f64)> = combine.bias.iter().map(|&b| (b, b)).collect();
+                combine.matrix.for_each(|row, col, &weight| {
+                    let (lo, hi) = (weight * x[col].0, weight * x[col].1);
+                    y[row].0 += lo.min(hi);
+                    y[row].1 += lo.max(hi);
+                });
+                y
+            }
+            Op::Square => {
+                let square = |&(lo, hi): &(f64, f64)| {
+                    let largest = lo.abs().max(hi.abs());
+                    let least = if lo <= 0.0 && hi >= 0.0 { 0.0 } else { lo.abs().min(hi.abs()) };
+                    (least * least, largest * largest)
+                };
+                of(0).iter().map(square).collect()
+            }
+            Op::Multiply => of(0).iter().zip(of(1)).map(|(&a, &b)| product(a, b)).collect(),
+            Op::Add => of(0).iter().zip(of(1)).map(|(a, b)| (a.0 + b.0, a.1 + b.1)).collect(),
+            Op::Subtract => of(0).iter().zip(of(1)).map(|(a, b)| (a.0 - b.1, a.1 - b.0)).collect(),
+            Op::Concat => (0..node.operands().len()).flat_map(of).copied().collect(),
+            Op::Gather(gather) => gather.indices.iter().map(|&i| of(0)[i as usize]).collect(),
+        });
+    }
+    all
+}
+
+/// Runs the graph on each sample; empty if there is not one whole sample of every input.
+fn observe(graph: &SlotGraph, samples: &Samples) -> Vec<Range> {
+    let count = |(value, name): (Value, &str)| {
+        samples.get(name).map_or(0, |values| values.len() / graph.ty(value).length.max(1))
+    };
+    let count = graph.inputs().map(count).min().unwrap_or(0);
+    if count == 0 {
+        return Vec::new();
+    }
+    let mut ranges = vec![Range::default(); graph.len()];
+    let mut squares: Vec<Vec<f64>> = graph.nodes().map(|(_, node)| vec![0.0; node.ty().length]).collect();
+    for sample in 0..count {
+        let values = evaluate(graph, |name, length| {
+            samples.get(name).map_or_else(Vec::new, |all| all[sample * length..][..length].to_vec())
+        });
+        for ((range, squares), value) in ranges.iter_mut().zip(&mut squares).zip(&values) {
+            range.typical = value.iter().fold(range.typical, |largest, v| largest.max(v.abs()));
+            squares.iter_mut().zip(value).for_each(|(square, v)| *square += v * v);
+        }
+    }
+    for (range, squares) in ranges.iter_mut().zip(squares) {
+        range.size = (squares.into_iter().fold(0.0, f64::max) / count as f64).sqrt();
+    }
+    ranges
+}
+
+/// The value of every node for one sample: what a slot graph means.
+pub fn evaluate(graph: &SlotGraph, input: impl Fn(&str, usize) -> Vec<f64>) -> Vec<Vec<f64>> {
+    let mut all: Vec<Vec<f64>> = Vec::with_capacity(graph.len());
+    for (_, node) in graph.nodes() {
+        let of = |i: usize| &all[node.operands()[i].index()];
+        let zip = |f: fn(f64, f64) -> f64| of(0).iter().zip(of(1)).map(|(&a, &b)| f(a, b)).collect();
+        all.push(match node.op() {
+            Op::Input(i) => input(&i.name, node.ty().length),
+            Op::Combine(combine) => {
+                let mut y = combine.matrix.apply(of(0));
+                y.iter_mut().zip(&*combine.bias).for_each(|(y, b)| *y += b);
+                y
+            }
+            Op::Square => of(0).iter().map(|x| x * x).collect(),
+            Op::Multiply => zip(|a, b| a * b),
+            Op::Add => zip(|a, b| a + b),
+            Op::Subtract => zip(|a, b| a - b),
+            Op::Concat => (0..node.operands().len()).flat_map(of).copied().collect(),
+            Op::Gather(gather) => gather.indices.iter().map(|&i| of(0)[i as usize]).collect(),
+        });
+    }
+    all
+}

@@ -1,0 +1,113 @@
+//! Weights of combines: what quantising them costs in bits and in precision.
+
+use std::sync::Arc;
+
+use hec_ir::Scale;
+use hec_ir::ckks::MAX_WEIGHT_BITS;
+use hec_ir::matrix::{Block, BlockMatrix};
+use hec_ir::slots::SlotGraph;
+
+use crate::cost::CombineShape;
+use crate::management::combine_of;
+
+/// The weights of one combine.
+#[derive(Clone, Debug)]
+pub enum Weights {
+    /// Multiplication by one, to change a scale.
+    Identity,
+    /// Those of a slot graph's combine.
+    Matrix(Matrix),
+}
+
+/// A matrix with what is asked of it often.
+#[derive(Clone, Debug)]
+pub struct Matrix {
+    matrix: Arc<BlockMatrix<f64>>,
+    bias: Arc<[f64]>,
+    shape: CombineShape,
+    largest: f64,
+    integral: bool,
+    row_norm: f64,
+    row_weights: usize,
+}
+
+impl Weights {
+    /// The weights of every combine of `graph`, by node.
+    pub fn of_graph(graph: &SlotGraph) -> Vec<Option<Self>> {
+        let of = |combine: &hec_ir::slots::Combine| {
+            let (matrix, bias) = (combine.matrix.clone(), combine.bias.clone());
+            let (mut largest, mut integral) = (0f64, true);
+            let mut squares = vec![0.0; matrix.rows()];
+            let mut counts = vec![0usize; matrix.rows()];
+            matrix.for_each(|row, _, &weight| {
+                largest = largest.max(weight.abs());
+                integral &= weight.fract() == 0.0;
+                squares[row] += weight * weight;
+                counts[row] += 1;
+            });
+            let operands = matrix.cols();
+            let shape = CombineShape { multiply_adds: matrix.multiply_adds(), operands, results: matrix.rows() };
+            Self::Matrix(Matrix {
+                shape,
+                largest,
+                integral: integral && largest < 256.0,
+                row_norm: squares.iter().copied().fold(0.0, f64::max).sqrt(),
+                row_weights: counts.into_iter().max().unwrap_or(0),
+                matrix,
+                bias,
+            })
+        };
+        graph.nodes().map(|(_, node)| combine_of(node.op()).map(of)).collect()
+    }
+
+    /// log2 of the scale at which weights of `bits` bits are quantised. Weights that are small integers need none.
+    pub fn scale_bits(&self, bits: i32) -> i32 {
+        match self {
+            Self::Matrix(m) if !m.integral && m.largest > 0.0 => {
+                bits.min(MAX_WEIGHT_BITS as i32) - m.largest.log2().ceil() as i32
+            }
+            Self::Identity | Self::Matrix(_) => 0,
+        }
+    }
+
+    /// Size, for an operand of `operands`.
+    pub fn shape(&self, operands: usize) -> CombineShape {
+        match self {
+            Self::Identity => CombineShape { multiply_adds: operands, operands, results: operands },
+            Self::Matrix(m) => m.shape,
+        }
+    }
+
+    /// The largest 2-norm of a row: how much independent errors grow.
+    pub fn row_norm(&self) -> f64 {
+        match self {
+            Self::Identity => 1.0,
+            Self::Matrix(m) => m.row_norm,
+        }
+    }
+
+    /// The largest number of weights that are rounded in one row.
+    pub fn rounded_weights(&self) -> usize {
+        match self {
+            Self::Identity => 1,
+            Self::Matrix(m) if m.integral => 0,
+            Self::Matrix(m) => m.row_weights,
+        }
+    }
+
+    /// The integer weights at `scale`, and the bias.
+    pub fn quantise(&self, scale: &Scale, operands: usize) -> (BlockMatrix<i32>, Arc<[f64]>) {
+        let factor = scale.to_f64();
+        match self {
+            Self::Matrix(m) => (m.matrix.map(|w| (w * factor).round() as i32), m.bias.clone()),
+            Self::Identity => {
+                let one: Arc<[i32]> = [factor.round() as i32].into();
+                let block = |i: u32| Block { rows: [i].into(), cols: [i].into(), weights: one.clone() };
+                let blocks = (0..operands as u32).map(block).collect();
+                #[expect(clippy::expect_used, reason = "a diagonal")]
+                let matrix = BlockMatrix::new(operands, operands, blocks).expect("a diagonal is well formed");
+                (matrix, vec![0.0; operands].into())
+            }
+        }
+    }
+}
