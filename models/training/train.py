@@ -33,7 +33,7 @@ RECIPES = {
 }
 
 
-def augmented(x, dataset, strength):
+def augmented(x, dataset, strength, mirror):
     """Small random changes of a batch, the same kind for every image but drawn for each."""
     n = x.shape[0]
     if dataset == "mnist":
@@ -43,7 +43,7 @@ def augmented(x, dataset, strength):
         shift = (torch.rand(n, 2) * 2 - 1) * (2 / 14) * strength
         cos, sin = torch.cos(turn), torch.sin(turn)
     else:
-        flip = (torch.rand(n) < 0.5).float() * 2 - 1
+        flip = 1 - 2 * (torch.rand(n) < mirror).float()
         scale = 1 + (torch.rand(n, 2) * 2 - 1) * 0.06 * strength
         scale[:, 0] *= flip
         shear = torch.zeros(n)
@@ -116,7 +116,7 @@ def train(args, log):
         net.train()
         total = 0.0
         for pick in torch.randperm(len(y))[: len(y) // args.batch * args.batch].split(args.batch):
-            bx, by = augmented(x[pick], args.dataset, args.augment), y[pick]
+            bx, by = augmented(x[pick], args.dataset, args.augment, args.mirror), y[pick]
             bx = bx.contiguous(memory_format=layout)
             logits, pre = net.features(bx)
             loss = F.cross_entropy(logits, by, label_smoothing=args.smoothing)
@@ -152,6 +152,7 @@ def train(args, log):
         )
         history.append(row)
         print(json.dumps(row), file=log, flush=True)
+        torch.save(average.state_dict(), os.path.join(args.work or args.out, "latest.pt"))
     best = average if history[-1]["held_out_average"] >= history[-1]["held_out"] else net
     return best, dict(
         epochs=epochs,
@@ -177,6 +178,7 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--holdout", type=int, default=5000)
     parser.add_argument("--augment", type=float, default=1.0)
+    parser.add_argument("--mirror", type=float, default=0.5, help="how many Fashion-MNIST images to mirror")
     parser.add_argument("--smoothing", type=float, default=0.05)
     parser.add_argument("--weight-decay", type=float, default=0.02)
     parser.add_argument("--penalty", type=float, default=0.2)
