@@ -1,0 +1,195 @@
+//! Encoding: from slots of complex or real numbers to integer polynomials, and back.
+
+mod compose;
+pub(crate) mod fft;
+
+use hec_ir::Scale;
+use zeroize::Zeroize;
+
+use crate::context::{Context, check_scale, reduce_integers};
+use crate::error::Error;
+use crate::plaintext::{Form, Plaintext};
+use crate::poly::Poly;
+
+/// A complex number.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Complex {
+    /// Real part.
+    pub re: f64,
+    /// Imaginary part.
+    pub im: f64,
+}
+
+impl Context {
+    /// Encodes real numbers: slot `j` holds `values[j]`, slots beyond the last value hold 0.
+    ///
+    /// The coefficients are those of the polynomial with these values at the powers of 5 of a 2N-th root of unity, times
+    /// the scale, rounded to the nearest integers. The relative error of a coefficient before rounding is that of f64
+    /// arithmetic over log2 N stages, some 2^-50 of the largest; the rounding adds at most 1/2.
+    ///
+    /// # Errors
+    /// [`Error::Slots`] for more than N/2 values, [`Error::NotFinite`], [`Error::Overflow`] where a coefficient would
+    /// reach half the modulus of `level`, [`Error::LevelTooHigh`], [`Error::ScaleRange`].
+    pub fn encode(&self, values: &[f64], level: usize, scale: &Scale) -> Result<Plaintext, Error> {
+        self.encode_with(values.len(), level, scale, |re, _| re[..values.len()].copy_from_slice(values))
+    }
+
+    /// Encodes complex numbers; see [`Context::encode`].
+    ///
+    /// # Errors
+    /// As [`Context::encode`].
+    pub fn encode_complex(&self, values: &[Complex], level: usize, scale: &Scale) -> Result<Plaintext, Error> {
+        self.encode_with(values.len(), level, scale, |re, im| {
+            for ((re, im), value) in re.iter_mut().zip(im).zip(values) {
+                (*re, *im) = (value.re, value.im);
+            }
+        })
+    }
+
+    /// Encodes one real number into all slots: the constant polynomial `round(value * scale)`. No transform.
+    ///
+    /// # Errors
+    /// As [`Context::encode`].
+    pub fn encode_constant(&self, value: f64, level: usize, scale: &Scale) -> Result<Plaintext, Error> {
+        let residues = self.constant("encode_constant", value, level, scale)?;
+        let mut poly = Poly::zero(self.n(), level + 1);
+        poly.iter_mut().zip(residues).for_each(|(limb, residue)| limb[0] = residue);
+        Ok(Plaintext::new(self, poly, scale.clone(), Form::Coefficients))
+    }
+
+    /// The residues of `round(value * scale)`.
+    pub(crate) fn constant(
+        &self,
+        operation: &'static str,
+        value: f64,
+        level: usize,
+        scale: &Scale,
+    ) -> Result<Vec<u64>, Error> {
+        self.check_level(operation, level)?;
+        check_scale(operation, scale)?;
+        if !value.is_finite() {
+            return Err(Error::NotFinite { operation, index: 0 });
+        }
+        let scaled = value * scale.to_f64();
+        self.check_range(operation, scaled.abs(), level)?;
+        let rounded = scaled.round_ties_even();
+        Ok(self.chain(level).iter().map(|q| q.from_f64(rounded)).collect())
+    }
+
+    /// Decodes to complex numbers, one for each of the N/2 slots.
+    ///
+    /// The integer coefficients are recovered from their residues in a mixed-radix form with digits centred around 0, whose
+    /// sum loses no more than a few units in the last place of f64 (see the source of `compose`).
+    ///
+    /// # Errors
+    /// [`Error::Parameters`]; [`Error::NotFinite`] where a coefficient over the scale exceeds what f64 can hold.
+    pub fn decode_complex(&self, plaintext: &Plaintext) -> Result<Vec<Complex>, Error> {
+        let (mut re, mut im) = self.decode_with(plaintext)?;
+        let values = re.iter().zip(&im).map(|(&re, &im)| Complex { re, im }).collect();
+        re.zeroize();
+        im.zeroize();
+        Ok(values)
+    }
+
+    /// Decodes to real numbers, one for each of the N/2 slots: the real parts of [`Context::decode_complex`].
+    ///
+    /// # Errors
+    /// As [`Context::decode_complex`].
+    pub fn decode(&self, plaintext: &Plaintext) -> Result<Vec<f64>, Error> {
+        let (re, mut im) = self.decode_with(plaintext)?;
+        im.zeroize();
+        Ok(re)
+    }
+
+    fn encode_with(
+        &self,
+        count: usize,
+        level: usize,
+        scale: &Scale,
+        load: impl FnOnce(&mut [f64], &mut [f64]),
+    ) -> Result<Plaintext, Error> {
+        let slots = self.fft().slots();
+        if count > slots {
+            return Err(Error::Slots { slots, found: count });
+        }
+        self.check_level("encode", level)?;
+        check_scale("encode", scale)?;
+        let mut buffer = vec![0.0; 2 * slots];
+        let (re, im) = buffer.split_at_mut(slots);
+        load(re, im);
+        // A sum that is finite shows that all terms are, except where finite terms overflow: then look at each.
+        if !re.iter().chain(&*im).map(|v| v.abs()).sum::<f64>().is_finite()
+            && let Some(index) = re.iter().zip(&*im).position(|(a, b)| !(a.is_finite() && b.is_finite()))
+        {
+            return Err(Error::NotFinite { operation: "encode", index });
+        }
+        self.fft().to_coefficients_times_n(re, im);
+        let factor = scale.to_f64() / slots as f64;
+        buffer.iter_mut().for_each(|v| *v *= factor);
+        let largest = buffer.iter().fold(0.0, |m: f64, v| if v.abs() <= m { m } else { v.abs() });
+        self.check_range("encode", largest, level)?;
+        let poly = self.round(&buffer, largest, level);
+        buffer.zeroize();
+        Ok(Plaintext::new(self, poly, scale.clone(), Form::Coefficients))
+    }
+
+    /// Refuses coefficients of absolute value `largest` that do not lie strictly within half the modulus.
+    fn check_range(&self, operation: &'static str, largest: f64, level: usize) -> Result<(), Error> {
+        let (found, allowed) = (largest.log2(), self.parameters().log_q(level) - 1.0);
+        // The comparison errs on the side of refusing: both logarithms are right to some 1e-13.
+        if found < allowed - 1e-9 { Ok(()) } else { Err(Error::Overflow { operation, found, allowed }) }
+    }
+
+    /// Rounds bit-reversed coefficients to the nearest integers and reduces them.
+    fn round(&self, buffer: &[f64], largest: f64, level: usize) -> Poly {
+        /// Adding this to a number below 2^51 leaves the number, rounded, in the lower bits of the sum.
+        const ROUND: f64 = (3u64 << 51) as f64;
+        let n = self.fft().slots();
+        let mut poly = Poly::zero(self.n(), level + 1);
+        if largest < 51f64.exp2() {
+            let mut integers = vec![0; 2 * n];
+            let (low, high) = integers.split_at_mut(n);
+            for (i, (low, high)) in low.iter_mut().zip(high).enumerate() {
+                let from = self.fft().position(i);
+                *low = (buffer[from] + ROUND).to_bits() as i64 - ROUND.to_bits() as i64;
+                *high = (buffer[n + from] + ROUND).to_bits() as i64 - ROUND.to_bits() as i64;
+            }
+            for (limb, &q) in poly.iter_mut().zip(self.chain(level)) {
+                reduce_integers(limb, &integers, q, largest as u64 + 1);
+            }
+            integers.zeroize();
+        } else {
+            for (limb, q) in poly.iter_mut().zip(self.chain(level)) {
+                for i in 0..n {
+                    let from = self.fft().position(i);
+                    limb[i] = q.from_f64(buffer[from].round_ties_even());
+                    limb[n + i] = q.from_f64(buffer[n + from].round_ties_even());
+                }
+            }
+        }
+        poly
+    }
+
+    fn decode_with(&self, plaintext: &Plaintext) -> Result<(Vec<f64>, Vec<f64>), Error> {
+        self.check_fingerprint("decode", &plaintext.fingerprint)?;
+        let mut poly = plaintext.poly.clone();
+        match plaintext.form {
+            Form::Ntt => self.inverse(&mut poly, |row| row),
+            Form::Coefficients => (),
+        }
+        let mut coefficients = compose::to_f64(self.chain(plaintext.level), &mut poly);
+        poly.zeroize();
+        let factor = 1.0 / plaintext.scale.to_f64();
+        let n = self.fft().slots();
+        let (mut re, mut im) = (vec![0.0; n], vec![0.0; n]);
+        for i in 0..n {
+            let to = self.fft().position(i);
+            re[to] = coefficients[i] * factor;
+            im[to] = coefficients[n + i] * factor;
+        }
+        coefficients.zeroize();
+        self.fft().to_slots(&mut re, &mut im);
+        let finite = re.iter().chain(&im).all(|v| v.is_finite());
+        if finite { Ok((re, im)) } else { Err(Error::NotFinite { operation: "decode", index: 0 }) }
+    }
+}

@@ -1,0 +1,125 @@
+use hec_ir::Scale;
+
+/// Why an operation was refused. Operands are never changed silently to make them fit.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system gave no entropy.
+    #[error("no randomness from the operating system: {reason}")]
+    Entropy {
+        /// What the operating system said.
+        reason: String,
+    },
+    /// An operand or a key belongs to other parameters.
+    #[error("{operation}: the operand was made for other parameters (fingerprint {found}, expected {expected})")]
+    Parameters {
+        /// The operation.
+        operation: &'static str,
+        /// First bytes of the context's fingerprint, in hexadecimal.
+        expected: String,
+        /// First bytes of the operand's fingerprint, in hexadecimal.
+        found: String,
+    },
+    /// Levels do not fit.
+    #[error("{operation}: expected level {expected}, found level {found}")]
+    Level {
+        /// The operation.
+        operation: &'static str,
+        /// The level needed.
+        expected: usize,
+        /// The level found.
+        found: usize,
+    },
+    /// The level is above what the parameters or a key have.
+    #[error("{operation}: expected a level of at most {allowed}, found level {found}")]
+    LevelTooHigh {
+        /// The operation.
+        operation: &'static str,
+        /// The highest level possible.
+        allowed: usize,
+        /// The level found.
+        found: usize,
+    },
+    /// A ciphertext at level 0 has no prime left to be divided by.
+    #[error("rescale: the ciphertext is at level 0, no prime is left to divide by")]
+    NoLevelLeft,
+    /// Scales differ.
+    #[error("{operation}: scales {expected} and {found} differ ({expected:?} and {found:?})")]
+    Scale {
+        /// The operation.
+        operation: &'static str,
+        /// The scale needed, or that of the first operand.
+        expected: Scale,
+        /// The scale found.
+        found: Scale,
+    },
+    /// A scale's exponents are out of any sensible range.
+    #[error("{operation}: the scale has an exponent beyond {limit}, or more than {limit} factors")]
+    ScaleRange {
+        /// The operation.
+        operation: &'static str,
+        /// The bound.
+        limit: usize,
+    },
+    /// The degrees (number of polynomials minus one) do not fit.
+    #[error("{operation}: expected degree {expected}, found degree {found}")]
+    Degree {
+        /// The operation.
+        operation: &'static str,
+        /// The degree needed.
+        expected: usize,
+        /// The degree found.
+        found: usize,
+    },
+    /// The degree is out of range.
+    #[error("{operation}: degree {found} is outside {min} to {max}")]
+    DegreeRange {
+        /// The operation.
+        operation: &'static str,
+        /// The smallest degree allowed.
+        min: usize,
+        /// The largest degree allowed.
+        max: usize,
+        /// The degree found.
+        found: usize,
+    },
+    /// Keys are to be switched under parameters that have no special primes.
+    #[error("key switching needs special primes, and these parameters have none")]
+    NoSpecialPrimes,
+    /// A value is not a finite number.
+    #[error("{operation}: value {index} is not a finite number")]
+    NotFinite {
+        /// The operation.
+        operation: &'static str,
+        /// Index of the first such value.
+        index: usize,
+    },
+    /// Scaled values do not fit the modulus.
+    #[error("{operation}: coefficients of 2^{found:.1} do not fit the modulus, which takes up to 2^{allowed:.1}")]
+    Overflow {
+        /// The operation.
+        operation: &'static str,
+        /// log2 of the largest coefficient.
+        found: f64,
+        /// log2 of half the modulus.
+        allowed: f64,
+    },
+    /// More values than slots.
+    #[error("encode: {found} values do not fit {slots} slots")]
+    Slots {
+        /// Slots of the ring.
+        slots: usize,
+        /// Values given.
+        found: usize,
+    },
+    /// A matrix and its operand differ in length.
+    #[error("{operation}: the matrix has {expected} columns, found {found} ciphertexts")]
+    Columns {
+        /// The operation.
+        operation: &'static str,
+        /// Columns of the matrix.
+        expected: usize,
+        /// Ciphertexts given.
+        found: usize,
+    },
+}

@@ -1,0 +1,66 @@
+use super::check_levels;
+use crate::ciphertext::{Ciphertext, MAX_DEGREE};
+use crate::context::{Context, check_scale};
+use crate::error::Error;
+use crate::kernels;
+use crate::poly::Poly;
+
+/// `a * b`, slot by slot, without relinearization: the degree of the result is the sum of the degrees, its scale the
+/// product of the scales.
+///
+/// # Errors
+/// [`Error::Parameters`]; [`Error::Level`] unless the levels are equal; [`Error::DegreeRange`] if the degree would exceed
+/// [`MAX_DEGREE`]; [`Error::ScaleRange`].
+pub fn multiply(context: &Context, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext, Error> {
+    check_levels(context, "multiply", a, b)?;
+    let mut result = empty_product(context, "multiply", a, b)?;
+    for row in 0..=a.level {
+        let q = context.modulus(row);
+        if let ([a0, a1], [b0, b1], [c0, c1, c2]) = (&*a.polys, &*b.polys, &mut *result.polys) {
+            let out = [c0.limb_mut(row), c1.limb_mut(row), c2.limb_mut(row)];
+            kernels::tensor_product(q, out, [a0.limb(row), a1.limb(row)], [b0.limb(row), b1.limb(row)]);
+        } else {
+            for (i, x) in a.polys.iter().enumerate() {
+                for (j, y) in b.polys.iter().enumerate() {
+                    kernels::mul_add_assign(q, result.polys[i + j].limb_mut(row), x.limb(row), y.limb(row));
+                }
+            }
+        }
+    }
+    Ok(result)
+}
+
+/// `a * a`; as [`multiply`], somewhat cheaper.
+///
+/// # Errors
+/// As [`multiply`].
+pub fn square(context: &Context, a: &Ciphertext) -> Result<Ciphertext, Error> {
+    a.check(context, "square")?;
+    if a.degree() != 1 {
+        return multiply(context, a, a);
+    }
+    let mut result = empty_product(context, "square", a, a)?;
+    if let ([a0, a1], [c0, c1, c2]) = (&*a.polys, &mut *result.polys) {
+        for row in 0..=a.level {
+            let out = [c0.limb_mut(row), c1.limb_mut(row), c2.limb_mut(row)];
+            kernels::tensor_square(context.modulus(row), out, [a0.limb(row), a1.limb(row)]);
+        }
+    }
+    Ok(result)
+}
+
+fn empty_product(
+    context: &Context,
+    operation: &'static str,
+    a: &Ciphertext,
+    b: &Ciphertext,
+) -> Result<Ciphertext, Error> {
+    let degree = a.degree() + b.degree();
+    if degree > MAX_DEGREE {
+        return Err(Error::DegreeRange { operation, min: 0, max: MAX_DEGREE, found: degree });
+    }
+    let scale = a.scale.times(&b.scale);
+    check_scale(operation, &scale)?;
+    let zero = || Poly::zero(context.n(), a.level + 1);
+    Ok(Ciphertext::new(context, (0..=degree).map(|_| zero()).collect(), scale))
+}

@@ -1,0 +1,51 @@
+use hec_ir::Scale;
+
+use crate::ciphertext::Ciphertext;
+use crate::context::{Context, check_scale};
+use crate::error::Error;
+use crate::kernels;
+use crate::poly::Poly;
+
+/// Divides by the last prime `q_l` and rounds to nearest: one level less, and the scale divided by `q_l`, exactly. For any degree.
+///
+/// Each coefficient `c` becomes `(c - [c]) / q_l` with `[c]` the representative of `c` modulo `q_l` between `-q_l/2` and
+/// `q_l/2` (Cheon, Han, Kim, Kim, Song, eprint 2018/931, section 3.2).
+///
+/// # Errors
+/// [`Error::Parameters`], [`Error::NoLevelLeft`] at level 0, [`Error::ScaleRange`].
+pub fn rescale(context: &Context, a: &Ciphertext) -> Result<Ciphertext, Error> {
+    a.check(context, "rescale")?;
+    let level = a.level.checked_sub(1).ok_or(Error::NoLevelLeft)?;
+    let scale = a.scale.over(&Scale::prime(context.modulus(a.level).value()));
+    check_scale("rescale", &scale)?;
+    let polys = a.polys.iter().map(|poly| divide_by_last(context, level, poly)).collect();
+    Ok(Ciphertext::new(context, polys, scale))
+}
+
+fn divide_by_last(context: &Context, level: usize, poly: &Poly) -> Poly {
+    let divisor = context.modulus(level + 1);
+    let mut last = poly.limb(level + 1).to_vec();
+    context.table(level + 1).inverse(&mut last);
+    let mut result = poly.prefix(level + 1);
+    result.for_each_limb(|row, limb| {
+        let q = context.modulus(row);
+        let mut rest = vec![0; last.len()];
+        kernels::reduce_centered(&mut rest, q, &last, divisor);
+        context.table(row).forward(&mut rest);
+        kernels::sub_mul_scalar_assign(q, limb, &rest, q.inv(q.reduce(divisor.value())));
+    });
+    result
+}
+
+/// The same ciphertext at a lower `level`: the upper limbs are left out, the scale stays. A seeded ciphertext stays seeded.
+///
+/// # Errors
+/// [`Error::Parameters`]; [`Error::LevelTooHigh`] if `level` is above the ciphertext's.
+pub fn drop_level(context: &Context, a: &Ciphertext, level: usize) -> Result<Ciphertext, Error> {
+    a.check(context, "drop_level")?;
+    if level > a.level {
+        return Err(Error::LevelTooHigh { operation: "drop_level", allowed: a.level, found: level });
+    }
+    let polys = a.polys.iter().map(|poly| poly.prefix(level + 1)).collect();
+    Ok(Ciphertext { polys, level, scale: a.scale.clone(), seed: a.seed, fingerprint: a.fingerprint })
+}

@@ -1,0 +1,11 @@
+//! Keys. Only a client has a [`SecretKey`]; everything else here is public.
+
+mod public;
+mod secret;
+mod switch;
+
+pub use public::PublicKey;
+pub use secret::SecretKey;
+pub use switch::{KeySwitchKey, RelinearizationKeys};
+
+pub(crate) use public::{expand, mask};
