@@ -225,6 +225,16 @@ pub(crate) mod tests {
         found.into_iter().map(Modulus::new).collect()
     }
 
+    /// `n` pseudo-random residues, the same for the same seed.
+    pub(crate) fn random(q: Modulus, n: usize, seed: u64) -> Vec<u64> {
+        let mut state = seed.wrapping_add(1);
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            q.reduce_u128(u128::from(state) << 20 | u128::from(state >> 41))
+        };
+        (0..n).map(|_| next()).collect()
+    }
+
     #[test]
     fn roots_have_order_2n_and_are_deterministic() {
         for log_n in 3..=17 {
@@ -239,12 +249,11 @@ pub(crate) mod tests {
     #[test]
     fn floats_of_every_magnitude() {
         for q in primes(13) {
-            let big = num_bigint::BigInt::from(3);
             for (mantissa, exponent) in
                 [(1i64, 0), (-5, 3), ((1 << 53) - 1, 67), (-(1 << 52) - 1, 130), (7, 62), (-1, 63)]
             {
                 let x = mantissa as f64 * 2f64.powi(exponent);
-                let exact = (num_bigint::BigInt::from(mantissa) << exponent) + &big * 0;
+                let exact: num_bigint::BigInt = num_bigint::BigInt::from(mantissa) << exponent;
                 let modulus = num_bigint::BigInt::from(q.value());
                 let expected = ((exact % &modulus) + &modulus) % &modulus;
                 assert_eq!(num_bigint::BigInt::from(q.from_f64(x)), expected, "{x}");

@@ -17,12 +17,11 @@ pub struct BaseConversion {
     /// `(Q/q_i)^-1 mod q_i`.
     pub(super) cofactor_inverses: Vec<u64>,
     /// For each `p_j`: `Q/q_i mod p_j` for every `i`, then `-Q mod p_j`.
-    pub(super) cofactors: Vec<u64>,
+    cofactors: Vec<u64>,
+    /// The same, centred.
+    pub(super) centered_cofactors: Vec<f64>,
     simd: Simd,
 }
-
-/// Coefficients converted at a time: their scaled residues stay in the first cache.
-pub(super) const TILE: usize = 128;
 
 impl BaseConversion {
     /// From the residues modulo `from` to those modulo `to`. The primes in `from` are distinct and at least one.
@@ -41,7 +40,9 @@ impl BaseConversion {
             cofactors.extend((0..from.len()).map(|i| product_except(i, p)));
             cofactors.push(p.neg(product_except(from.len(), p)));
         }
-        Self { from: from.to_vec(), to: to.to_vec(), cofactor_inverses, cofactors, simd }
+        let terms = from.len() + 1;
+        let centered_cofactors = cofactors.iter().enumerate().map(|(i, &c)| to[i / terms].centered(c) as f64).collect();
+        Self { from: from.to_vec(), to: to.to_vec(), cofactor_inverses, cofactors, centered_cofactors, simd }
     }
 
     /// Converts: `input[i]` are residues modulo `from[i]`, `out[j]` becomes residues modulo `to[j]`.
@@ -55,7 +56,11 @@ impl BaseConversion {
         assert!(equal, "the slices have one length");
         match self.simd {
             Simd::Portable => self.convert_portable(input, out, 0),
-            _ => self.convert_portable(input, out, 0),
+            #[cfg(target_arch = "x86_64")]
+            Simd::Avx2(token) => {
+                let done = super::avx2::convert(token, self, input, out);
+                self.convert_portable(input, out, done);
+            }
         }
     }
 
@@ -81,3 +86,6 @@ impl BaseConversion {
         scaled[self.from.len()] = f64::round_ties_even(quotient) as u64;
     }
 }
+
+#[cfg(test)]
+mod tests;

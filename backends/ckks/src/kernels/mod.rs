@@ -4,7 +4,12 @@
 //! (longer ones are cut to the shortest). Nothing here depends on the order of the coefficients, so the slices may as well
 //! hold values of the transform, or several polynomials. Every function gives the same bits on every machine.
 
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code, reason = "vector instructions: loads and stores through pointers, and their run-time detection")]
+mod avx2;
 mod base_conversion;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod lanes;
 mod portable;
 mod scalar_matrix;
 mod simd;
@@ -20,7 +25,11 @@ use crate::arithmetic::Modulus;
 /// Runs the AVX2 kernel where the machine has it, else the portable one.
 macro_rules! dispatch {
     ($kernel:ident($($argument:expr),*)) => {
-        portable::$kernel($($argument),*)
+        match Simd::detected() {
+            Simd::Portable => portable::$kernel($($argument),*),
+            #[cfg(target_arch = "x86_64")]
+            Simd::Avx2(token) => avx2::$kernel(token, $($argument),*),
+        }
     };
 }
 
@@ -94,3 +103,6 @@ pub fn tensor_product(q: Modulus, out: [&mut [u64]; 3], a: [&[u64]; 2], b: [&[u6
 pub fn tensor_square(q: Modulus, out: [&mut [u64]; 3], a: [&[u64]; 2]) {
     dispatch!(tensor_square(q, out, a));
 }
+
+#[cfg(test)]
+mod tests;

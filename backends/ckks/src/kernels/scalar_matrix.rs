@@ -5,6 +5,10 @@ use std::ops::Range;
 use hec_ir::matrix::{Block, BlockMatrix};
 
 use super::Simd;
+#[cfg(target_arch = "x86_64")]
+use super::avx2::FloatMatrix;
+#[cfg(target_arch = "x86_64")]
+use super::simd::Avx2;
 use crate::arithmetic::Modulus;
 
 /// The largest magnitude of a weight.
@@ -25,8 +29,14 @@ pub struct WeightError {
 pub struct PreparedMatrix {
     rows: usize,
     cols: usize,
-    blocks: Vec<Block<i32>>,
-    simd: Simd,
+    layout: Layout,
+}
+
+#[derive(Clone, Debug)]
+enum Layout {
+    Portable(Vec<Block<i32>>),
+    #[cfg(target_arch = "x86_64")]
+    Float(Avx2, FloatMatrix),
 }
 
 impl PreparedMatrix {
@@ -44,7 +54,12 @@ impl PreparedMatrix {
                 return Err(WeightError { block: index, weight });
             }
         }
-        Ok(Self { rows: matrix.rows(), cols: matrix.cols(), blocks: matrix.blocks().to_vec(), simd })
+        let layout = match simd {
+            Simd::Portable => Layout::Portable(matrix.blocks().to_vec()),
+            #[cfg(target_arch = "x86_64")]
+            Simd::Avx2(token) => Layout::Float(token, FloatMatrix::new(matrix)),
+        };
+        Ok(Self { rows: matrix.rows(), cols: matrix.cols(), layout })
     }
 
     /// Number of rows: how many vectors come out.
@@ -76,20 +91,23 @@ impl PreparedMatrix {
         assert_eq!((inputs.len(), out.len()), (self.cols, self.rows), "one input per column and one output per row");
         assert!(inputs.iter().all(|x| x.len() >= range.end), "every input covers the range");
         assert!(out.iter().all(|y| y.len() == range.len()), "every output is as long as the range");
-        match self.simd {
-            _ => self.product_portable(q, inputs, range, out),
+        match &self.layout {
+            Layout::Portable(blocks) => product_portable(blocks, q, inputs, range, out),
+            #[cfg(target_arch = "x86_64")]
+            Layout::Float(token, matrix) => matrix.product_range(*token, q, inputs, range, out),
         }
     }
+}
 
-    fn product_portable(&self, q: Modulus, inputs: &[&[u64]], range: Range<usize>, out: &mut [&mut [u64]]) {
-        out.iter_mut().for_each(|row| row.fill(0));
-        for block in &self.blocks {
-            for (&row, weights) in block.rows.iter().zip(block.weights.chunks(block.cols.len().max(1))) {
-                let terms = || block.cols.iter().zip(weights);
-                for (y, c) in out[row as usize].iter_mut().zip(range.clone()) {
-                    let sum = terms().map(|(&k, &w)| i128::from(w) * i128::from(inputs[k as usize][c])).sum();
-                    *y = q.add(*y, q.from_i128(sum));
-                }
+/// Sums in 128-bit integers, which hold `2^52` terms.
+fn product_portable(blocks: &[Block<i32>], q: Modulus, inputs: &[&[u64]], range: Range<usize>, out: &mut [&mut [u64]]) {
+    out.iter_mut().for_each(|row| row.fill(0));
+    for block in blocks {
+        for (&row, weights) in block.rows.iter().zip(block.weights.chunks(block.cols.len().max(1))) {
+            for (y, c) in out[row as usize].iter_mut().zip(range.clone()) {
+                let terms = block.cols.iter().zip(weights);
+                let sum = terms.map(|(&k, &w)| i128::from(w) * i128::from(inputs[k as usize][c])).sum();
+                *y = q.add(*y, q.from_i128(sum));
             }
         }
     }
@@ -108,3 +126,6 @@ pub fn scalar_matrix_product(
     PreparedMatrix::new(matrix)?.product(q, inputs, outputs);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

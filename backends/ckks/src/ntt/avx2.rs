@@ -1,9 +1,7 @@
 //! The transform in floats, four at a time.
 //!
-//! A residue `x` with `|x| <= 4q` times a twiddle factor `w` with `|w| < q/2` is `h + l` exactly, `h = x w` rounded and
-//! `l = fma(x, w, -h)`; with `c` the integer next to `h/q`, `h - c q + l` is congruent to `x w`, exact, and at most
-//! `(1/2 + |x|/8q) q` in magnitude for `q < 2^50` (van der Hoeven, Lecerf, Quintin, "Modular SIMD arithmetic in Mathemagix",
-//! 2016, section 3.2). Sums are left unreduced; the comments `<= b` bound magnitudes in multiples of `q`.
+//! A product of a value `<= b` and a centred twiddle factor is `<= 1/2 + b/8` ([`Lanes::mul`]), where `<= b` bounds a magnitude
+//! in multiples of `q`, here and below. Sums are left unreduced, up to 4.
 //!
 //! Passes are radix-4, depth first, so that a block stays in the cache that it fits in; the last four or five stages of a
 //! block run in registers. Coefficients live as floats in the memory of the residues between the first and last pass.
@@ -12,6 +10,7 @@ use std::arch::x86_64::*;
 
 use crate::arithmetic::Modulus;
 use crate::kernels::Avx2;
+use crate::kernels::lanes::{Lanes, to_float};
 
 /// The smallest ring with a radix-4 pass and a last pass.
 pub(super) const MIN_LOG_N: u32 = 6;
@@ -64,22 +63,13 @@ impl Twiddles {
 struct Transform {
     powers: *const f64,
     scales: [f64; 2],
-    q: __m256d,
-    q_inverse: __m256d,
-    /// `1.5 * 2^52`: adding it rounds to an integer.
-    round: __m256d,
+    lanes: Lanes,
 }
 
 impl Transform {
     #[target_feature(enable = "avx2,fma")]
     fn new(twiddles: &Twiddles) -> Self {
-        Self {
-            powers: twiddles.powers.as_ptr(),
-            scales: twiddles.scales,
-            q: _mm256_set1_pd(twiddles.modulus.as_f64()),
-            q_inverse: _mm256_set1_pd(twiddles.modulus.inverse_f64()),
-            round: _mm256_set1_pd(6_755_399_441_055_744.0),
-        }
+        Self { powers: twiddles.powers.as_ptr(), scales: twiddles.scales, lanes: Lanes::new(twiddles.modulus) }
     }
 
     /// SAFETY for all below: `a` points to the block `k` of `len` coefficients of a polynomial as long as the table.
@@ -142,7 +132,7 @@ impl Transform {
                 };
                 let mut x = [load(0), load(1), load(2), load(3)];
                 if !FIRST {
-                    x[0] = self.reduce(x[0]);
+                    x[0] = self.lanes.reduce(x[0]);
                 }
                 let y = self.butterfly_4(x, w);
                 for (i, y) in y.into_iter().enumerate() {
@@ -170,7 +160,7 @@ impl Transform {
         // SAFETY: sixteen floats.
         unsafe {
             let load = |i: usize| _mm256_loadu_pd(a.add(4 * i));
-            let x = [self.reduce(load(0)), load(1), load(2), load(3)];
+            let x = [self.lanes.reduce(load(0)), load(1), load(2), load(3)];
             let x = self.butterfly_4(x, self.split_powers(k));
             self.forward_last(a, x, k);
         }
@@ -183,8 +173,8 @@ impl Transform {
         unsafe {
             let load = |i: usize| _mm256_loadu_pd(a.add(4 * i));
             let w = self.power(k);
-            let (x0, x4) = self.butterfly(self.reduce(load(0)), load(4), w);
-            let (x1, x5) = self.butterfly(self.reduce(load(1)), load(5), w);
+            let (x0, x4) = self.butterfly(self.lanes.reduce(load(0)), load(4), w);
+            let (x1, x5) = self.butterfly(self.lanes.reduce(load(1)), load(5), w);
             let (x2, x6) = self.butterfly(load(2), load(6), w);
             let (x3, x7) = self.butterfly(load(3), load(7), w);
             let low = self.butterfly_4([x0, x1, x2, x3], self.split_powers(2 * k));
@@ -201,10 +191,10 @@ impl Transform {
         unsafe {
             let power = |i: usize| _mm256_loadu_pd(self.powers.add(i));
             let mut x = transpose(x);
-            x[0] = self.reduce(x[0]);
+            x[0] = self.lanes.reduce(x[0]);
             let y = transpose(self.butterfly_4(x, [power(4 * k), power(8 * k), power(8 * k + 4)]));
             for (i, y) in y.into_iter().enumerate() {
-                _mm256_storeu_si256(a.add(4 * i).cast(), self.to_residue(self.reduce(y)));
+                _mm256_storeu_si256(a.add(4 * i).cast(), self.lanes.to_residue(self.lanes.reduce(y)));
             }
         }
     }
@@ -221,7 +211,7 @@ impl Transform {
 
     #[target_feature(enable = "avx2,fma")]
     fn butterfly(self, x: __m256d, y: __m256d, w: __m256d) -> (__m256d, __m256d) {
-        let product = self.mul(y, w);
+        let product = self.lanes.mul(y, w);
         (_mm256_add_pd(x, product), _mm256_sub_pd(x, product))
     }
 
@@ -308,7 +298,7 @@ impl Transform {
             let w = self.power(k);
             for i in 0..4 {
                 let (sum, difference) = self.inverse_butterfly(low[i], high[i], w);
-                _mm256_storeu_pd(a.add(4 * i), self.fold(sum));
+                _mm256_storeu_pd(a.add(4 * i), self.lanes.fold(sum));
                 _mm256_storeu_pd(a.add(4 * i + 16), difference);
             }
         }
@@ -344,7 +334,7 @@ impl Transform {
                 let (x0, x1) = self.inverse_butterfly(load(0), load(1), w_low);
                 let (x2, x3) = self.inverse_butterfly(load(2), load(3), w_high);
                 let store = |i: usize, x, w| {
-                    _mm256_storeu_si256(at.add(i * quarter).cast(), self.to_residue(self.mul(x, w)));
+                    _mm256_storeu_si256(at.add(i * quarter).cast(), self.lanes.to_residue(self.lanes.mul(x, w)));
                 };
                 store(0, _mm256_add_pd(x0, x2), scale);
                 store(1, _mm256_add_pd(x1, x3), scale);
@@ -361,52 +351,13 @@ impl Transform {
         let (x2, x3) = self.inverse_butterfly(x[2], x[3], w[1]);
         let (y0, y2) = self.inverse_butterfly(x0, x2, w[0]);
         let (y1, y3) = self.inverse_butterfly(x1, x3, w[0]);
-        [self.reduce(y0), self.fold(y1), y2, y3]
+        [self.lanes.reduce(y0), self.lanes.fold(y1), y2, y3]
     }
 
     #[target_feature(enable = "avx2,fma")]
     fn inverse_butterfly(self, x: __m256d, y: __m256d, w: __m256d) -> (__m256d, __m256d) {
-        (_mm256_add_pd(x, y), self.mul(_mm256_sub_pd(y, x), w))
+        (_mm256_add_pd(x, y), self.lanes.mul(_mm256_sub_pd(y, x), w))
     }
-
-    /// `x w` modulo `q`, `|x| <= 4`, `|w| <= 1/2`: at most `1/2 + |x|/8`.
-    #[target_feature(enable = "avx2,fma")]
-    fn mul(self, x: __m256d, w: __m256d) -> __m256d {
-        let high = _mm256_mul_pd(x, w);
-        let low = _mm256_fmsub_pd(x, w, high);
-        _mm256_add_pd(self.reduce(high), low)
-    }
-
-    /// `x` modulo `q`, exact; at most 1/2 for `|x| <= 4`.
-    #[target_feature(enable = "avx2,fma")]
-    fn reduce(self, x: __m256d) -> __m256d {
-        let quotient = _mm256_sub_pd(_mm256_fmadd_pd(x, self.q_inverse, self.round), self.round);
-        _mm256_fnmadd_pd(quotient, self.q, x)
-    }
-
-    /// From `<= 2` to `<= 1`: one `q` towards zero.
-    #[target_feature(enable = "avx2,fma")]
-    fn fold(self, x: __m256d) -> __m256d {
-        let sign = _mm256_and_pd(x, _mm256_set1_pd(-0.0));
-        _mm256_sub_pd(x, _mm256_or_pd(sign, self.q))
-    }
-
-    /// The canonical residue of an integer in `(-q, q)`.
-    #[target_feature(enable = "avx2,fma")]
-    fn to_residue(self, x: __m256d) -> __m256i {
-        let zero = _mm256_set1_pd(TWO_52);
-        let offset = _mm256_blendv_pd(zero, _mm256_add_pd(zero, self.q), x);
-        _mm256_xor_si256(_mm256_castpd_si256(_mm256_add_pd(x, offset)), _mm256_castpd_si256(zero))
-    }
-}
-
-/// An integer below `2^52` in the last bits of this float is that much more than it.
-const TWO_52: f64 = 4_503_599_627_370_496.0;
-
-#[target_feature(enable = "avx2,fma")]
-fn to_float(x: __m256i) -> __m256d {
-    let two_52 = _mm256_set1_pd(TWO_52);
-    _mm256_sub_pd(_mm256_castsi256_pd(_mm256_or_si256(x, _mm256_castpd_si256(two_52))), two_52)
 }
 
 #[target_feature(enable = "avx2,fma")]

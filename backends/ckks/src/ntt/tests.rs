@@ -1,20 +1,10 @@
 use super::*;
-use crate::arithmetic::tests::primes;
+use crate::arithmetic::tests::{primes, random};
 use proptest::prelude::*;
 
 /// Every transform that this machine can run.
 fn tables(q: Modulus, log_n: u32) -> Vec<NttTable> {
     [Simd::Portable, Simd::detected()].map(|simd| NttTable::with_simd(q, log_n, simd)).to_vec()
-}
-
-/// A polynomial of pseudo-random residues.
-fn random(q: Modulus, n: usize, seed: u64) -> Vec<u64> {
-    let mut state = seed.wrapping_add(1);
-    let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        q.reduce_u128(u128::from(state) << 20 | u128::from(state >> 41))
-    };
-    (0..n).map(|_| next()).collect()
 }
 
 /// All zero, all `q - 1`, alternating, only one coefficient, random.
