@@ -89,6 +89,7 @@ def main():
         "training": {
             "data": f"the first {len(train) - summary['holdout']} images of the {TITLES[dataset]} training set, "
             + ("randomly turned, sheared, scaled and shifted a little" if dataset == "mnist"
+               else "randomly scaled and shifted a little" if "--mirror 0.0" in summary["command"]
                else "randomly mirrored left to right, scaled and shifted a little"),
             "selection": f"the last {summary['holdout']} training images were held out to choose between recipes and "
             f"between the last and the averaged weights ({summary['weights']} chosen, "

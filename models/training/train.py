@@ -65,7 +65,9 @@ def command(args, epochs, lr):
     if args.teacher:
         said["teacher"] = "WORK/" + os.path.basename(args.teacher)
     else:
-        del said["distil"], said["temperature"]
+        del said["distil"], said["temperature"], said["teacher_model"]
+    if args.start:
+        said["start"] = "WORK/" + os.path.basename(args.start)
     words = [f"--{k.replace('_', '-')} {v}" for k, v in said.items() if v is not None]
     return "python models/training/train.py " + " ".join(words)
 
@@ -92,10 +94,12 @@ def train(args, log):
     net = NETS[args.model]()
     layout = torch.contiguous_format if args.model == "cryptonets" else torch.channels_last  # the faster
     net = net.to(memory_format=layout)
+    if args.start:
+        net.load_state_dict(torch.load(args.start))
     average = copy.deepcopy(net)
     teacher = None
     if args.teacher:
-        teacher = NETS["teacher"]()
+        teacher = NETS[args.teacher_model]()
         teacher.load_state_dict(torch.load(args.teacher))
         teacher.eval()
     decay = [p for p in net.parameters() if p.ndim > 1]
@@ -185,6 +189,8 @@ def main():
     parser.add_argument("--wall", type=float, default=4.0)
     parser.add_argument("--average", type=float, default=0.998)
     parser.add_argument("--teacher", help=".pt file of a trained teacher")
+    parser.add_argument("--teacher-model", choices=sorted(NETS), default="teacher")
+    parser.add_argument("--start", help=".pt file of weights to go on from")
     parser.add_argument("--distil", type=float, default=0.7)
     parser.add_argument("--temperature", type=float, default=2.0)
     parser.add_argument("--threads", type=int, default=1)
