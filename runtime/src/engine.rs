@@ -4,8 +4,10 @@
 //! evaluation keys and weights, and no secret: it has no way to decrypt. A backend implements [`Engine`] and contains
 //! no decision: levels, scales and degrees come with the circuit, and nothing is adjusted on the way.
 
+use std::fmt;
+
 use hec_ir::Scale;
-use hec_ir::ckks::{Circuit, Combine};
+use hec_ir::ckks::{Circuit, Combine, Type};
 
 /// What went wrong inside an engine: a sentence saying what was expected and what was found. The executor adds the model's
 /// node.
@@ -15,8 +17,38 @@ pub struct EngineError(pub String);
 
 impl EngineError {
     /// From any error of an engine.
-    pub fn new(cause: impl std::fmt::Display) -> Self {
+    pub fn new(cause: impl fmt::Display) -> Self {
         Self(cause.to_string())
+    }
+}
+
+/// What a ciphertext says of itself. The executor compares it with what the circuit declares, after every operation.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Metadata {
+    /// Index of the last prime of the modulus.
+    pub level: usize,
+    /// Factor between messages and their encodings.
+    pub scale: Scale,
+    /// Degree in the secret; a ciphertext has one polynomial more.
+    pub degree: usize,
+}
+
+impl From<&Type> for Metadata {
+    fn from(ty: &Type) -> Self {
+        Self { level: ty.level, scale: ty.scale.clone(), degree: ty.degree }
+    }
+}
+
+/// `<L3, 2^40, degree 1>`, with the exact scale.
+impl fmt::Display for Metadata {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<L{}, {:?}, degree {}>", self.level, self.scale, self.degree)
+    }
+}
+
+impl fmt::Debug for Metadata {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -64,6 +96,9 @@ pub trait Client: Sync {
 pub trait Evaluator: Sync {
     /// One encrypted slot vector.
     type Ciphertext: Send + Sync;
+
+    /// The level, scale and degree that the ciphertext itself carries.
+    fn metadata(&self, ciphertext: &Self::Ciphertext) -> Metadata;
 
     /// Size of the evaluation keys as they would be sent, in bytes.
     fn key_bytes(&self) -> u64;
@@ -134,11 +169,7 @@ pub trait Evaluator: Sync {
     ///
     /// # Errors
     /// If the operands differ in level, scale or degree.
-    fn combine(
-        &self,
-        operands: &[&Self::Ciphertext],
-        combine: &Combine,
-    ) -> Result<Vec<Self::Ciphertext>, EngineError> {
+    fn combine(&self, operands: &[&Self::Ciphertext], combine: &Combine) -> Result<Vec<Self::Ciphertext>, EngineError> {
         crate::expand::combine(self, operands, combine)
     }
 }

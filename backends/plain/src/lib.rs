@@ -1,1 +1,21 @@
-//! The reference backend: tensor graphs with ONNX meaning, and compiled programs in the clear.
+//! The reference backend: nothing is encrypted.
+//!
+//! | backend | computes | to tell |
+//! |---|---|---|
+//! | `plain` ([`Reference`]) | the program's source graph, with ONNX's meaning | what the model answers |
+//! | `plain-circuit` ([`ClearEngine`]) | the program's circuit, on clear slot vectors | a wrong pass from a wrong engine |
+
+mod circuit;
+mod reference;
+
+pub use circuit::{Clear, ClearClient, ClearEngine, ClearEvaluator};
+pub use reference::{Reference, evaluate};
+
+use hec_runtime::EngineBackend;
+
+/// The backend `plain-circuit`.
+pub const CIRCUIT: EngineBackend<ClearEngine> = EngineBackend {
+    name: "plain-circuit",
+    description: "the compiled circuit on clear numbers: quantised weights and CKKS's rules, no noise, no privacy",
+    engine: ClearEngine,
+};

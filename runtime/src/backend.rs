@@ -1,0 +1,60 @@
+//! What the command line sees of a backend, whatever its ciphertexts are.
+
+use std::collections::BTreeMap;
+
+use hec_ir::Program;
+
+use crate::batch::{Outcome, SampleBatch, run_batches};
+use crate::engine::Engine;
+use crate::error::RunError;
+use crate::progress::Progress;
+
+/// Something that runs programs.
+pub trait Backend: Sync {
+    /// The name to choose it by.
+    fn name(&self) -> &'static str;
+
+    /// One line for a list of backends.
+    fn description(&self) -> &'static str;
+
+    /// Runs `program` on all samples of `inputs`.
+    ///
+    /// # Errors
+    /// [`RunError`]: the inputs do not match the program, or the backend fails.
+    fn run(
+        &self,
+        program: &Program,
+        inputs: &BTreeMap<String, SampleBatch>,
+        progress: &dyn Progress,
+    ) -> Result<Outcome, RunError>;
+}
+
+/// The backend that runs a program's circuit on an engine, client and evaluator in one process.
+#[derive(Clone, Copy, Debug)]
+pub struct EngineBackend<E> {
+    /// See [`Backend::name`].
+    pub name: &'static str,
+    /// See [`Backend::description`].
+    pub description: &'static str,
+    /// The engine.
+    pub engine: E,
+}
+
+impl<E: Engine> Backend for EngineBackend<E> {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn description(&self) -> &'static str {
+        self.description
+    }
+
+    fn run(
+        &self,
+        program: &Program,
+        inputs: &BTreeMap<String, SampleBatch>,
+        progress: &dyn Progress,
+    ) -> Result<Outcome, RunError> {
+        run_batches(&self.engine, program, inputs, progress)
+    }
+}

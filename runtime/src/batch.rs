@@ -1,0 +1,177 @@
+//! Samples in, samples out: keys, packing, encryption, evaluation and decryption of as many batches as it takes.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use hec_ir::Program;
+use hec_ir::ckks::{self, Op};
+use hec_ir::slots::Layout;
+use rayon::prelude::*;
+
+use crate::engine::{Client, Engine, EngineError, Evaluator};
+use crate::error::RunError;
+use crate::executor::{Array, execute, no_unknown_inputs};
+use crate::progress::{Phase, Progress};
+
+/// The values of one input for any number of samples.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SampleBatch {
+    /// Row-major, samples outermost.
+    pub values: Vec<f64>,
+    /// Number of samples.
+    pub samples: usize,
+}
+
+/// What came out of a run, and what it cost.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outcome {
+    /// For each output its values, row-major, samples outermost, in the order of the inputs' samples.
+    pub outputs: BTreeMap<String, Vec<f64>>,
+    /// Wall-clock time.
+    pub seconds: Phases,
+    /// Sizes of what a client and a server would exchange.
+    pub bytes: Traffic,
+    /// How many times the circuit was evaluated.
+    pub batches: usize,
+}
+
+/// Seconds spent in each phase, summed over the batches.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Phases {
+    /// Generation of all keys.
+    pub keygen: f64,
+    /// Packing, encoding and encryption.
+    pub encrypt: f64,
+    /// Evaluation of the circuit.
+    pub evaluate: f64,
+    /// Decryption, decoding and unpacking.
+    pub decrypt: f64,
+}
+
+/// Bytes, summed over the batches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Evaluation keys, sent once.
+    pub keys: u64,
+    /// Encrypted inputs.
+    pub input: u64,
+    /// Encrypted outputs.
+    pub output: u64,
+}
+
+/// Runs `program` on all samples of `inputs`: keys are generated once, then the samples go through in batches as large as
+/// the layouts' capacity.
+///
+/// # Errors
+/// [`RunError`]: the inputs do not match the program, or the engine fails.
+pub fn run_batches<E: Engine>(
+    engine: &E,
+    program: &Program,
+    inputs: &BTreeMap<String, SampleBatch>,
+    progress: &dyn Progress,
+) -> Result<Outcome, RunError> {
+    let samples = sample_count(program, inputs)?;
+    let circuit = program.circuit();
+    let slots = program.parameters().slots();
+    let capacity = program.input_layouts().iter().map(|(_, layout)| layout.capacity(slots)).min().unwrap_or(slots);
+    let batches = samples.div_ceil(capacity.max(1));
+    let mut outcome = Outcome { batches, ..Outcome::default() };
+    outcome.outputs = program.outputs().into_iter().map(|port| (port.name, Vec::new())).collect();
+
+    progress.phase(Phase::Keys);
+    let (client, evaluator) =
+        timed(&mut outcome.seconds.keygen, || engine.generate(circuit)).map_err(RunError::Keys)?;
+    outcome.bytes.keys = evaluator.key_bytes();
+
+    for batch in 0..batches {
+        let range = batch * capacity..samples.min((batch + 1) * capacity);
+
+        progress.phase(Phase::Encrypt { batch, batches });
+        let encrypted: BTreeMap<String, Vec<E::Ciphertext>> = timed(&mut outcome.seconds.encrypt, || {
+            input_nodes(program)
+                .map(|input| encrypt(&client, input, inputs, &range, slots))
+                .collect::<Result<_, RunError>>()
+        })?;
+        let sizes = encrypted.values().flatten().map(|ciphertext| engine.ciphertext_bytes(ciphertext));
+        outcome.bytes.input += sizes.sum::<u64>();
+
+        progress.phase(Phase::Evaluate { batch, batches });
+        let results = timed(&mut outcome.seconds.evaluate, || execute(circuit, &evaluator, encrypted, progress))?;
+
+        progress.phase(Phase::Decrypt { batch, batches });
+        let sizes = results.iter().flat_map(|(_, array)| array).map(|ciphertext| engine.ciphertext_bytes(ciphertext));
+        outcome.bytes.output += sizes.sum::<u64>();
+        for ((name, array), port) in results.into_iter().zip(program.outputs()) {
+            let layout = Layout::Batch { shape: port.ty.shape };
+            let values = timed(&mut outcome.seconds.decrypt, || decrypt(&client, array))
+                .map_err(|cause| RunError::Decrypt { name: name.clone(), cause })?;
+            outcome.outputs.entry(name).or_default().extend(layout.unpack(&values, range.len()));
+        }
+    }
+    Ok(outcome)
+}
+
+/// How many samples `inputs` holds for `program`.
+///
+/// # Errors
+/// If an input is missing or unknown, its values are not that many samples of its shape, or inputs differ in their number
+/// of samples.
+pub fn sample_count(program: &Program, inputs: &BTreeMap<String, SampleBatch>) -> Result<usize, RunError> {
+    let ports = program.inputs();
+    let mut first: Option<(&str, usize)> = None;
+    for port in &ports {
+        let name = || port.name.clone();
+        let Some(SampleBatch { values, samples }) = inputs.get(&port.name) else {
+            return Err(RunError::MissingInput { name: name() });
+        };
+        let (samples, found, elements) = (*samples, values.len(), port.ty.elements());
+        if elements.checked_mul(samples) != Some(found) {
+            let shape = port.ty.shape.clone();
+            return Err(RunError::SampleSize { name: name(), samples, elements, shape, found });
+        }
+        let (first, expected) = *first.get_or_insert((&port.name, samples));
+        if samples != expected {
+            let first = first.to_owned();
+            return Err(RunError::SampleCount { name: name(), found: samples, first, expected });
+        }
+    }
+    no_unknown_inputs(ports.iter().map(|port| port.name.as_str()), inputs.keys())?;
+    Ok(first.map_or(0, |(_, samples)| samples))
+}
+
+fn input_nodes(program: &Program) -> impl Iterator<Item = &ckks::Input> {
+    program.circuit().nodes().filter_map(|(_, node)| if let Op::Input(input) = node.op() { Some(input) } else { None })
+}
+
+/// The samples `range` of one input, packed and encrypted.
+fn encrypt<C: Client<Ciphertext: Send>>(
+    client: &C,
+    input: &ckks::Input,
+    inputs: &BTreeMap<String, SampleBatch>,
+    range: &std::ops::Range<usize>,
+    slots: usize,
+) -> Result<(String, Vec<C::Ciphertext>), RunError> {
+    let ckks::Input { name, layout, level, scale } = input;
+    let name = || name.clone();
+    let batch = inputs.get(&input.name).ok_or_else(|| RunError::MissingInput { name: name() })?;
+    let elements: usize = layout.shape().iter().product();
+    let values = &batch.values[range.start * elements..range.end * elements];
+    let vectors = layout.pack(values, range.len(), slots).map_err(|cause| RunError::Layout { name: name(), cause })?;
+    let encrypted: Result<_, _> =
+        vectors.into_par_iter().map(|vector| client.encrypt(&vector, *level, scale)).collect();
+    Ok((name(), encrypted.map_err(|cause| RunError::Encrypt { name: name(), cause })?))
+}
+
+fn decrypt<C: Client<Ciphertext: Send + Sync>>(
+    client: &C,
+    array: Array<C::Ciphertext>,
+) -> Result<Vec<Vec<f64>>, EngineError> {
+    array.into_par_iter().map(|ciphertext| client.decrypt(&ciphertext)).collect()
+}
+
+fn timed<T>(seconds: &mut f64, work: impl FnOnce() -> T) -> T {
+    let start = Instant::now();
+    let result = work();
+    *seconds += start.elapsed().as_secs_f64();
+    result
+}

@@ -1,0 +1,114 @@
+use hec_ir::Origin;
+use hec_ir::slots::LayoutError;
+
+use crate::engine::{EngineError, Metadata};
+
+/// Why a program did not run. Where a node of the model is concerned, it is named.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum RunError {
+    /// An input of the program was not given.
+    #[error("no value was given for input \"{name}\"")]
+    MissingInput {
+        /// The input's name in the model.
+        name: String,
+    },
+    /// A value was given for an input that the program does not have.
+    #[error("the program has no input \"{name}\": its inputs are {known}")]
+    UnknownInput {
+        /// The name that was given.
+        name: String,
+        /// The names of the program's inputs.
+        known: String,
+    },
+    /// An input array has not as many ciphertexts as its layout.
+    #[error("input \"{name}\": expected {expected} ciphertexts, found {found}")]
+    InputLength {
+        /// The input's name in the model.
+        name: String,
+        /// Length of the array that the circuit declares.
+        expected: usize,
+        /// Number of ciphertexts given.
+        found: usize,
+    },
+    /// The values of an input are not a whole number of samples of its shape.
+    #[error(
+        "input \"{name}\": expected {samples} samples of {elements} elements (shape {shape:?}), found {found} values"
+    )]
+    SampleSize {
+        /// The input's name in the model.
+        name: String,
+        /// Number of samples stated.
+        samples: usize,
+        /// Elements of one sample.
+        elements: usize,
+        /// Shape of one sample.
+        shape: Vec<usize>,
+        /// Number of values given.
+        found: usize,
+    },
+    /// Two inputs have different numbers of samples.
+    #[error("input \"{name}\" has {found} samples, but \"{first}\" has {expected}")]
+    SampleCount {
+        /// The input's name in the model.
+        name: String,
+        /// Its number of samples.
+        found: usize,
+        /// The first input's name.
+        first: String,
+        /// The first input's number of samples.
+        expected: usize,
+    },
+    /// Samples could not be laid out in slots.
+    #[error("input \"{name}\": {cause}")]
+    Layout {
+        /// The input's name in the model.
+        name: String,
+        /// What is wrong.
+        cause: LayoutError,
+    },
+    /// Keys could not be generated.
+    #[error("generating keys: {0}")]
+    Keys(EngineError),
+    /// An input could not be encrypted.
+    #[error("encrypting input \"{name}\": {cause}")]
+    Encrypt {
+        /// The input's name in the model.
+        name: String,
+        /// What is wrong.
+        cause: EngineError,
+    },
+    /// An output could not be decrypted.
+    #[error("decrypting output \"{name}\": {cause}")]
+    Decrypt {
+        /// The output's name in the model.
+        name: String,
+        /// What is wrong.
+        cause: EngineError,
+    },
+    /// An operation failed.
+    #[error("node \"{origin}\" ({op}): {cause}")]
+    Node {
+        /// The ONNX node that the operation comes from.
+        origin: Origin,
+        /// The operation's name.
+        op: &'static str,
+        /// What is wrong.
+        cause: EngineError,
+    },
+    /// A ciphertext's own level, scale or degree is not what the circuit declares: the engine and the compiler disagree.
+    #[error(
+        "node \"{origin}\" ({op}): the circuit declares {declared}, but ciphertext {index} of the result is {found}"
+    )]
+    Declared {
+        /// The ONNX node that the operation comes from.
+        origin: Origin,
+        /// The operation's name.
+        op: &'static str,
+        /// Index of the ciphertext in the result's array.
+        index: usize,
+        /// What the circuit declares.
+        declared: Box<Metadata>,
+        /// What the ciphertext says.
+        found: Box<Metadata>,
+    },
+}
