@@ -126,7 +126,10 @@ impl Context {
         self.fft().to_coefficients_times_n(re, im);
         let factor = scale.to_f64() / slots as f64;
         buffer.iter_mut().for_each(|v| *v *= factor);
-        let largest = buffer.iter().fold(0.0, |m: f64, v| if v.abs() <= m { m } else { v.abs() });
+        let largest = buffer.iter().fold(0.0, |m: f64, v| m.max(v.abs()));
+        // `max` passes over NaN, a sum does not.
+        let sum = buffer.iter().map(|v| v.abs()).sum::<f64>();
+        let largest = if sum.is_finite() { largest } else { f64::INFINITY };
         self.check_range("encode", largest, level)?;
         let poly = self.round(&buffer, largest, level);
         buffer.zeroize();

@@ -1,6 +1,11 @@
 //! Tests of the scheme as a whole.
 
+mod bytes;
+mod exact;
+mod noise;
+mod refusals;
 mod smoke;
+mod threads;
 
 use hec_ir::Scale;
 use hec_ir::parameters::{Literal, Parameters, PrimeSearch, Security};
