@@ -14,6 +14,7 @@ mod options;
 pub mod pack;
 pub mod passes;
 pub mod ranges;
+pub mod view;
 pub mod weights;
 
 pub use decisions::{Decisions, LayerDecision};

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use hec_ir::Program;
 use hec_ir::ckks::{self, Op};
+use hec_ir::program::Port;
 use hec_ir::slots::Layout;
 use rayon::prelude::*;
 
@@ -70,7 +71,7 @@ pub fn run_batches<E: Engine>(
     inputs: &BTreeMap<String, SampleBatch>,
     progress: &dyn Progress,
 ) -> Result<Outcome, RunError> {
-    let samples = sample_count(program, inputs)?;
+    let samples = sample_count(&program.inputs(), inputs)?;
     let circuit = program.circuit();
     let slots = program.parameters().slots();
     let capacity = program.input_layouts().iter().map(|(_, layout)| layout.capacity(slots)).min().unwrap_or(slots);
@@ -92,14 +93,14 @@ pub fn run_batches<E: Engine>(
                 .map(|input| encrypt(&client, input, inputs, &range, slots))
                 .collect::<Result<_, RunError>>()
         })?;
-        let sizes = encrypted.values().flatten().map(|ciphertext| engine.ciphertext_bytes(ciphertext));
+        let sizes = encrypted.values().flatten().map(|ciphertext| client.ciphertext_bytes(ciphertext));
         outcome.bytes.input += sizes.sum::<u64>();
 
         progress.phase(Phase::Evaluate { batch, batches });
         let results = timed(&mut outcome.seconds.evaluate, || execute(circuit, &evaluator, encrypted, progress))?;
 
         progress.phase(Phase::Decrypt { batch, batches });
-        let sizes = results.iter().flat_map(|(_, array)| array).map(|ciphertext| engine.ciphertext_bytes(ciphertext));
+        let sizes = results.iter().flat_map(|(_, array)| array).map(|ciphertext| client.ciphertext_bytes(ciphertext));
         outcome.bytes.output += sizes.sum::<u64>();
         for ((name, array), port) in results.into_iter().zip(program.outputs()) {
             let layout = Layout::Batch { shape: port.ty.shape };
@@ -111,15 +112,14 @@ pub fn run_batches<E: Engine>(
     Ok(outcome)
 }
 
-/// How many samples `inputs` holds for `program`.
+/// How many samples `inputs` holds for `ports`.
 ///
 /// # Errors
 /// If an input is missing or unknown, its values are not that many samples of its shape, or inputs differ in their number
 /// of samples.
-pub fn sample_count(program: &Program, inputs: &BTreeMap<String, SampleBatch>) -> Result<usize, RunError> {
-    let ports = program.inputs();
+pub fn sample_count(ports: &[Port], inputs: &BTreeMap<String, SampleBatch>) -> Result<usize, RunError> {
     let mut first: Option<(&str, usize)> = None;
-    for port in &ports {
+    for port in ports {
         let name = || port.name.clone();
         let Some(SampleBatch { values, samples }) = inputs.get(&port.name) else {
             return Err(RunError::MissingInput { name: name() });

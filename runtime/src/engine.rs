@@ -66,9 +66,6 @@ pub trait Engine: Sync {
     /// # Errors
     /// If no randomness can be had, or the circuit's parameters cannot be used.
     fn generate(&self, circuit: &Circuit) -> Result<(Self::Client, Self::Evaluator), EngineError>;
-
-    /// Size of a ciphertext as it would be sent, in bytes.
-    fn ciphertext_bytes(&self, ciphertext: &Self::Ciphertext) -> u64;
 }
 
 /// The side that holds the secret key.
@@ -87,6 +84,9 @@ pub trait Client: Sync {
     /// # Errors
     /// If the ciphertext does not belong to this client's parameters.
     fn decrypt(&self, ciphertext: &Self::Ciphertext) -> Result<Vec<f64>, EngineError>;
+
+    /// Size of a ciphertext as it would be sent, in bytes.
+    fn ciphertext_bytes(&self, ciphertext: &Self::Ciphertext) -> u64;
 }
 
 /// The side that computes, without any secret.

@@ -83,12 +83,41 @@ impl Card {
         if text.len() as u64 > LONGEST {
             return Err(wrong("the whole", "at most 16 MiB", "more".into()));
         }
-        let value: Value =
-            serde_json::from_slice(&text).map_err(|error| wrong("the whole", "JSON", error.to_string()))?;
+        let text = std::str::from_utf8(&text).map_err(|error| wrong("the whole", "text", error.to_string()))?;
+        Card::parse(text, path)
+    }
+
+    /// Reads a card's text; its paths are relative to the folder of `path`.
+    ///
+    /// # Errors
+    /// If it is no JSON object, has no name, or a key has a value of the wrong kind.
+    pub fn parse(text: &str, path: &Path) -> Result<Card, DataError> {
+        let wrong = |expected: &str, found: String| DataError::Card {
+            path: path.to_owned(),
+            key: "the whole".into(),
+            expected: expected.into(),
+            found,
+        };
+        let value: Value = serde_json::from_str(text).map_err(|error| wrong("JSON", error.to_string()))?;
         let Value::Object(map) = &value else {
-            return Err(wrong("the whole", "an object", kind(&value)));
+            return Err(wrong("an object", kind(&value)));
         };
         Keys { path, within: String::new(), map }.card()
+    }
+
+    /// The part of the card that readers of a compiled program need, as a card's text: how to preprocess, the range of the
+    /// input, the names of the classes.
+    pub fn summary(&self) -> String {
+        let mut card = Map::new();
+        card.insert("name".into(), self.name.as_str().into());
+        card.insert("labels".into(), self.labels.clone().into());
+        if let Some(Preprocessing { scale, mean, std }) = &self.preprocessing {
+            card.insert("preprocessing".into(), serde_json::json!({ "scale": scale, "mean": mean, "std": std }));
+        }
+        if let Some((low, high)) = self.ranges.get("input") {
+            card.insert("ranges".into(), serde_json::json!({ "input": [low, high] }));
+        }
+        Value::Object(card).to_string()
     }
 }
 

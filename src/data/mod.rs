@@ -22,7 +22,7 @@ mod table;
 use std::path::{Path, PathBuf};
 
 pub use atomic::write_atomically;
-pub use card::{Accuracy, Card};
+pub use card::Card;
 pub use error::DataError;
 pub use outputs::{Output, write_outputs};
 pub use preprocessing::Preprocessing;

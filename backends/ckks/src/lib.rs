@@ -66,6 +66,7 @@
 //! # }
 //! ```
 
+pub mod adapter;
 pub mod arithmetic;
 mod bytes;
 mod ciphertext;

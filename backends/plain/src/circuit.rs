@@ -47,10 +47,6 @@ impl Engine for ClearEngine {
         let parameters = circuit.context().clone();
         Ok((ClearClient { parameters: parameters.clone() }, ClearEvaluator { parameters, keys: key_needs(circuit) }))
     }
-
-    fn ciphertext_bytes(&self, ciphertext: &Clear) -> u64 {
-        size_of_val(&ciphertext.slots[..]) as u64
-    }
 }
 
 impl Client for ClearClient {
@@ -82,6 +78,10 @@ impl Client for ClearClient {
         same_parameters(&self.parameters, ciphertext)?;
         fits_modulus(ciphertext)?;
         Ok(ciphertext.slots.clone())
+    }
+
+    fn ciphertext_bytes(&self, ciphertext: &Clear) -> u64 {
+        size_of_val(&ciphertext.slots[..]) as u64
     }
 }
 

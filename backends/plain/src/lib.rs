@@ -9,7 +9,7 @@ mod circuit;
 mod reference;
 
 pub use circuit::{Clear, ClearClient, ClearEngine, ClearEvaluator};
-pub use reference::{Reference, evaluate};
+pub use reference::{Reference, evaluate, evaluate_samples};
 
 use hec_runtime::EngineBackend;
 

@@ -2,6 +2,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use hec_ir::program::Port;
 use hec_ir::tensor::{Constant, Op, Tensor, TensorGraph, Tensors, Type};
 use hec_ir::{Node, Program, Value};
 use hec_runtime::batch::sample_count;
@@ -14,6 +15,41 @@ use rayon::prelude::*;
 /// [`RunError`]: an input is missing, unknown or not of its type, or a node has no value; the node is named.
 pub fn evaluate(graph: &TensorGraph, inputs: &BTreeMap<String, Tensor>) -> Result<Vec<(String, Tensor)>, RunError> {
     Prepared::new(graph)?.evaluate(inputs)
+}
+
+/// The outputs of `graph` for every sample of `inputs`, in parallel over the samples.
+///
+/// # Errors
+/// [`RunError`]: the inputs do not match the graph, or a node has no value; the node is named.
+pub fn evaluate_samples(
+    graph: &TensorGraph,
+    inputs: &BTreeMap<String, SampleBatch>,
+    progress: &dyn Progress,
+) -> Result<Outcome, RunError> {
+    let ports = Port::inputs_of(graph);
+    let samples = sample_count(&ports, inputs)?;
+    progress.phase(Phase::Evaluate { batch: 0, batches: 1 });
+    let start = Instant::now();
+    let prepared = Prepared::new(graph)?;
+    let sample = |index: usize| {
+        let tensor = |port: &Port| {
+            let elements = port.ty.elements();
+            let values = inputs.get(&port.name).map_or(&[][..], |batch| &batch.values[index * elements..][..elements]);
+            let tensor = Tensor::from_values(port.ty.element, &port.ty.shape, values.to_vec());
+            // Sizes were checked: the only failure left is a missing input, which the evaluation names.
+            Some((port.name.clone(), tensor.ok()?))
+        };
+        prepared.evaluate(&ports.iter().filter_map(tensor).collect())
+    };
+    let results: Vec<_> = (0..samples).into_par_iter().map(sample).collect::<Result<_, _>>()?;
+
+    let mut outcome = Outcome { batches: 1, ..Outcome::default() };
+    outcome.outputs = Port::outputs_of(graph).into_iter().map(|port| (port.name, Vec::new())).collect();
+    for (name, tensor) in results.into_iter().flatten() {
+        outcome.outputs.entry(name).or_default().extend(tensor.values());
+    }
+    outcome.seconds.evaluate = start.elapsed().as_secs_f64();
+    Ok(outcome)
 }
 
 /// The backend `plain`: the program's source graph, sample by sample.
@@ -35,31 +71,7 @@ impl Backend for Reference {
         inputs: &BTreeMap<String, SampleBatch>,
         progress: &dyn Progress,
     ) -> Result<Outcome, RunError> {
-        let samples = sample_count(program, inputs)?;
-        progress.phase(Phase::Evaluate { batch: 0, batches: 1 });
-        let start = Instant::now();
-        let prepared = Prepared::new(program.source())?;
-        let ports = program.inputs();
-        let sample = |index: usize| {
-            let tensor = |port: &hec_ir::program::Port| {
-                let elements = port.ty.elements();
-                let values =
-                    inputs.get(&port.name).map_or(&[][..], |batch| &batch.values[index * elements..][..elements]);
-                let tensor = Tensor::from_values(port.ty.element, &port.ty.shape, values.to_vec());
-                // Sizes were checked: the only failure left is a missing input, which the evaluation names.
-                Some((port.name.clone(), tensor.ok()?))
-            };
-            prepared.evaluate(&ports.iter().filter_map(tensor).collect())
-        };
-        let results: Vec<_> = (0..samples).into_par_iter().map(sample).collect::<Result<_, _>>()?;
-
-        let mut outcome = Outcome { batches: 1, ..Outcome::default() };
-        outcome.outputs = program.outputs().into_iter().map(|port| (port.name, Vec::new())).collect();
-        for (name, tensor) in results.into_iter().flatten() {
-            outcome.outputs.entry(name).or_default().extend(tensor.values());
-        }
-        outcome.seconds.evaluate = start.elapsed().as_secs_f64();
-        Ok(outcome)
+        evaluate_samples(program.source(), inputs, progress)
     }
 }
 

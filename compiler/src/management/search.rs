@@ -122,7 +122,7 @@ pub enum SearchError {
 
 /// Smaller rings than this are not worth the calls: batches become too small.
 const MIN_SEARCHED_LOG_N: u32 = 11;
-/// A larger ring has to be cheaper by this much.
+/// A larger ring has to be cheaper by this factor.
 const LARGER_RING_GAIN: f64 = 0.9;
 const INPUT_BITS: std::ops::RangeInclusive<i32> = 16..=60;
 const WEIGHT_BITS: std::ops::RangeInclusive<i32> = 4..=22;
@@ -147,26 +147,29 @@ pub fn search(
     let mut candidates = Vec::new();
     let mut closest: Option<(Scored, u32)> = None;
     let mut failure = None;
-    for log_n in rings {
+    let mut plans: Vec<Plan> = Vec::new();
+    for log_n in rings.rev() {
         let Some(allowed) = max_log_qp(goal.security, log_n).or(goal.explicit.as_ref().map(|_| 0)) else { continue };
-        let (plan, scored) = match space.best(log_n) {
+        let (plan, scored) = match space.best(log_n, &plans) {
             Ok(best) => best,
             Err(why) => {
                 failure = Some(why);
                 continue;
             }
         };
+        plans.push(plan.clone());
         let per_slot = scored.simulation.nanoseconds / f64::from(log_n - 1).exp2();
         let feasible = scored.excess == 0.0;
         candidates.push(Candidate { log_n, simulation: scored.simulation.clone(), per_slot, allowed, feasible });
         if !feasible {
-            closest = Some((scored, log_n));
+            closest.get_or_insert((scored, log_n));
             continue;
         }
-        if best.as_ref().is_none_or(|(_, _, cheapest)| per_slot < cheapest * LARGER_RING_GAIN) {
+        if best.as_ref().is_none_or(|(_, _, larger)| per_slot * LARGER_RING_GAIN <= *larger) {
             best = Some((plan, scored, per_slot));
         }
     }
+    candidates.reverse();
     match (best, closest, failure) {
         (Some((plan, _, _)), _, _) => {
             let (plan, scored) = space.most_precise(plan);
@@ -204,9 +207,16 @@ impl Scored {
         if self.excess > 0.0 || other.excess > 0.0 {
             return self.excess < other.excess;
         }
-        self.simulation.nanoseconds < other.simulation.nanoseconds
+        self.price() < other.price()
+    }
+
+    /// Cost moves in steps of whole limbs; a little of the modulus makes descent walk across the plateaus.
+    fn price(&self) -> f64 {
+        self.simulation.nanoseconds * (1.0 + PLATEAU_SLOPE * self.simulation.log_qp())
     }
 }
+
+const PLATEAU_SLOPE: f64 = 1e-5;
 
 impl Space<'_> {
     fn score(&self, plan: &Plan) -> Result<Scored, Infeasible> {
@@ -221,17 +231,19 @@ impl Space<'_> {
         Ok(Scored { simulation, excess: over + 8.0 * shortfall, shortfall })
     }
 
-    fn best(&self, log_n: u32) -> Result<(Plan, Scored), Infeasible> {
+    /// The best plan on one ring; `others` are the best of other rings, as further starts.
+    fn best(&self, log_n: u32, others: &[Plan]) -> Result<(Plan, Scored), Infeasible> {
         let mut starts: Vec<(Plan, Scored)> = Vec::new();
         let mut failure = None;
-        for plan in self.starts(log_n) {
+        let others = others.iter().map(|plan| Plan { log_n, ..plan.clone() });
+        for plan in self.starts(log_n).into_iter().chain(others) {
             match self.score(&plan) {
                 Ok(scored) => starts.push((plan, scored)),
                 Err(why) => failure = Some(why),
             }
         }
         starts.sort_by(|(_, a), (_, b)| {
-            let key = |s: &Scored| (s.excess, s.simulation.nanoseconds);
+            let key = |s: &Scored| (s.excess, s.price());
             key(a).partial_cmp(&key(b)).unwrap_or(std::cmp::Ordering::Equal)
         });
         starts.truncate(6);

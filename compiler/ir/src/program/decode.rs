@@ -31,7 +31,7 @@ pub(super) fn program(bytes: &[u8]) -> Result<Program, ProgramError> {
     let blobs: Vec<Content> = message.blobs.into_iter().map(Content::new).collect::<Result<_, _>>()?;
     let source = graph::<Tensors>((), message.source.ok_or_else(|| missing("source graph"))?, &blobs)?;
     let circuit = graph::<Ckks>(parameters, message.circuit.ok_or_else(|| missing("circuit"))?, &blobs)?;
-    Program::new(source, circuit)
+    Ok(Program { annotations: message.annotations, ..Program::new(source, circuit)? })
 }
 
 fn missing(what: &str) -> ProgramError {

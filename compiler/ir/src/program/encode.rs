@@ -16,6 +16,7 @@ pub(super) fn program(program: &Program) -> Vec<u8> {
         source: Some(graph(program.source(), &mut blobs)),
         circuit: Some(graph(program.circuit(), &mut blobs)),
         blobs: blobs.list,
+        annotations: program.annotations.clone(),
     };
     let mut bytes = vec![0; HEADER];
     message.encode_raw(&mut bytes);

@@ -8,6 +8,8 @@ mod decode;
 mod encode;
 mod wire;
 
+use std::collections::BTreeMap;
+
 use crate::ckks::{Circuit, Op};
 use crate::graph::GraphError;
 use crate::parameters::{ParameterError, Parameters};
@@ -19,6 +21,7 @@ use crate::tensor::{TensorGraph, TensorType};
 pub struct Program {
     source: TensorGraph,
     circuit: Circuit,
+    annotations: BTreeMap<String, String>,
 }
 
 /// A named input or output: what the user gives and gets.
@@ -28,6 +31,23 @@ pub struct Port {
     pub name: String,
     /// Element type and shape of one sample (the batch dimension is 1).
     pub ty: TensorType,
+}
+
+impl Port {
+    /// The inputs of `graph` whose type is known: all of them.
+    pub fn inputs_of(graph: &TensorGraph) -> Vec<Self> {
+        let known =
+            |(value, name): (_, &str)| Some(Self { name: name.to_owned(), ty: graph.ty(value).known()?.clone() });
+        graph.inputs().filter_map(known).collect()
+    }
+
+    /// The outputs of `graph` whose type is known: all of them, unless they follow an unsupported operation.
+    pub fn outputs_of(graph: &TensorGraph) -> Vec<Self> {
+        let known = |output: &crate::graph::Output| {
+            Some(Self { name: output.name.clone(), ty: graph.ty(output.value).known()?.clone() })
+        };
+        graph.outputs().iter().filter_map(known).collect()
+    }
 }
 
 /// A source graph and a circuit that do not belong together, or bytes that are no program.
@@ -74,7 +94,7 @@ impl Program {
     /// # Errors
     /// [`ProgramError::Signature`] if their inputs or outputs differ in name, order or number of elements.
     pub fn new(source: TensorGraph, circuit: Circuit) -> Result<Self, ProgramError> {
-        let program = Self { source, circuit };
+        let program = Self { source, circuit, annotations: BTreeMap::new() };
         let list = |ports: &mut dyn Iterator<Item = (String, usize)>| {
             ports.map(|(name, elements)| format!("\"{name}\" ({elements})")).collect::<Vec<_>>().join(", ")
         };
@@ -110,17 +130,25 @@ impl Program {
 
     /// What the user gives.
     pub fn inputs(&self) -> Vec<Port> {
-        let known =
-            |(value, name): (_, &str)| Some(Port { name: name.to_owned(), ty: self.source.ty(value).known()?.clone() });
-        self.source.inputs().filter_map(known).collect()
+        Port::inputs_of(&self.source)
     }
 
     /// What the user gets.
     pub fn outputs(&self) -> Vec<Port> {
-        let known = |output: &crate::graph::Output| {
-            Some(Port { name: output.name.clone(), ty: self.source.ty(output.value).known()?.clone() })
-        };
-        self.source.outputs().iter().filter_map(known).collect()
+        Port::outputs_of(&self.source)
+    }
+
+    /// The same program with a note for its readers (how to preprocess, the names of the classes): nothing that computes
+    /// looks at it.
+    #[must_use]
+    pub fn with_annotation(mut self, key: &str, value: &str) -> Self {
+        self.annotations.insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    /// The note under `key`.
+    pub fn annotation(&self, key: &str) -> Option<&str> {
+        self.annotations.get(key).map(String::as_str)
     }
 
     /// How each input lies in the slots.

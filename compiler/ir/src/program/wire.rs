@@ -1,6 +1,8 @@
 //! The protobuf messages of a program file (prost derives the format; no .proto file is needed).
 #![allow(missing_docs, reason = "field by field what `encode` and `decode` say")]
 
+use std::collections::BTreeMap;
+
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Program {
     #[prost(message, optional, tag = "1")]
@@ -12,6 +14,8 @@ pub struct Program {
     /// Weights and index lists, each once, referred to by position.
     #[prost(message, repeated, tag = "4")]
     pub blobs: Vec<Blob>,
+    #[prost(btree_map = "string, string", tag = "5")]
+    pub annotations: BTreeMap<String, String>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

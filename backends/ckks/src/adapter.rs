@@ -1,0 +1,132 @@
+//! The engine behind the runtime's traits. No decision is made here.
+
+use hec_ir::Scale;
+use hec_ir::ckks::{Circuit, Combine, key_needs};
+use hec_runtime::EngineBackend;
+use hec_runtime::engine::{Client, Engine, EngineError, Evaluator, Metadata};
+
+use crate::{Ciphertext, Context, PreparedMatrix, Randomness, RelinearizationKeys, SecretKey, evaluate};
+
+/// The backend `he-ckks`.
+pub const BACKEND: EngineBackend<CkksEngine> =
+    EngineBackend { name: "he-ckks", description: "the compiled circuit under CKKS encryption", engine: CkksEngine };
+
+/// Makes clients and evaluators from the operating system's randomness.
+#[derive(Clone, Copy, Debug)]
+pub struct CkksEngine;
+
+/// Holds the secret key.
+#[derive(Debug)]
+pub struct CkksClient {
+    context: Context,
+    secret: SecretKey,
+}
+
+/// Holds evaluation keys, and no secret.
+#[derive(Debug)]
+pub struct CkksEvaluator {
+    context: Context,
+    relinearization: Option<RelinearizationKeys>,
+}
+
+impl Engine for CkksEngine {
+    type Ciphertext = Ciphertext;
+    type Client = CkksClient;
+    type Evaluator = CkksEvaluator;
+
+    fn generate(&self, circuit: &Circuit) -> Result<(CkksClient, CkksEvaluator), EngineError> {
+        let context = Context::new(circuit.context());
+        let mut randomness = Randomness::from_os().map_err(EngineError::new)?;
+        let secret = SecretKey::generate(&context, &mut randomness);
+        let relinearization = key_needs(circuit)
+            .relinearization
+            .map(|needs| RelinearizationKeys::generate(&context, &secret, needs.level, needs.degree, &mut randomness));
+        let relinearization = relinearization.transpose().map_err(EngineError::new)?;
+        Ok((CkksClient { context: context.clone(), secret }, CkksEvaluator { context, relinearization }))
+    }
+}
+
+impl Client for CkksClient {
+    type Ciphertext = Ciphertext;
+
+    fn encrypt(&self, slots: &[f64], level: usize, scale: &Scale) -> Result<Ciphertext, EngineError> {
+        let plaintext = self.context.encode(slots, level, scale).map_err(EngineError::new)?;
+        let mut randomness = Randomness::from_os().map_err(EngineError::new)?;
+        self.secret.encrypt(&self.context, &plaintext, &mut randomness).map_err(EngineError::new)
+    }
+
+    fn decrypt(&self, ciphertext: &Ciphertext) -> Result<Vec<f64>, EngineError> {
+        let plaintext = self.secret.decrypt(&self.context, ciphertext).map_err(EngineError::new)?;
+        self.context.decode(&plaintext).map_err(EngineError::new)
+    }
+
+    fn ciphertext_bytes(&self, ciphertext: &Ciphertext) -> u64 {
+        ciphertext.serialized_len(&self.context).map_or(0, |len| len as u64)
+    }
+}
+
+impl Evaluator for CkksEvaluator {
+    type Ciphertext = Ciphertext;
+
+    fn metadata(&self, ciphertext: &Ciphertext) -> Metadata {
+        Metadata { level: ciphertext.level(), scale: ciphertext.scale().clone(), degree: ciphertext.degree() }
+    }
+
+    fn key_bytes(&self) -> u64 {
+        let keys = self.relinearization.as_ref();
+        keys.and_then(|keys| keys.serialized_len(&self.context).ok()).map_or(0, |len| len as u64)
+    }
+
+    fn add(&self, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext, EngineError> {
+        evaluate::add(&self.context, a, b).map_err(EngineError::new)
+    }
+
+    fn subtract(&self, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext, EngineError> {
+        evaluate::sub(&self.context, a, b).map_err(EngineError::new)
+    }
+
+    fn add_constant(&self, a: &Ciphertext, value: f64) -> Result<Ciphertext, EngineError> {
+        evaluate::add_constant(&self.context, a, value).map_err(EngineError::new)
+    }
+
+    fn multiply_integer(&self, a: &Ciphertext, weight: i32, weight_scale: &Scale) -> Result<Ciphertext, EngineError> {
+        let value = f64::from(weight) / weight_scale.to_f64();
+        evaluate::multiply_constant(&self.context, a, value, weight_scale).map_err(EngineError::new)
+    }
+
+    fn multiply(&self, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext, EngineError> {
+        evaluate::multiply(&self.context, a, b).map_err(EngineError::new)
+    }
+
+    fn square(&self, a: &Ciphertext) -> Result<Ciphertext, EngineError> {
+        evaluate::square(&self.context, a).map_err(EngineError::new)
+    }
+
+    fn relinearize(&self, a: &Ciphertext) -> Result<Ciphertext, EngineError> {
+        let keys = self.relinearization.as_ref();
+        let keys = keys.ok_or_else(|| EngineError::new("the relinearization key is missing"))?;
+        evaluate::relinearize(&self.context, a, keys).map_err(EngineError::new)
+    }
+
+    fn rescale(&self, a: &Ciphertext) -> Result<Ciphertext, EngineError> {
+        evaluate::rescale(&self.context, a).map_err(EngineError::new)
+    }
+
+    fn drop_level(&self, a: &Ciphertext, levels: usize) -> Result<Ciphertext, EngineError> {
+        let level = a.level().checked_sub(levels);
+        let level = level.ok_or_else(|| EngineError::new(format!("{levels} levels below level {}", a.level())))?;
+        evaluate::drop_level(&self.context, a, level).map_err(EngineError::new)
+    }
+
+    fn combine(&self, operands: &[&Ciphertext], combine: &Combine) -> Result<Vec<Ciphertext>, EngineError> {
+        let prepared = PreparedMatrix::new(&combine.matrix).map_err(EngineError::new)?;
+        let mut sums = evaluate::scalar_matrix(&self.context, &prepared, operands, &combine.weight_scale)
+            .map_err(EngineError::new)?;
+        for (sum, &bias) in sums.iter_mut().zip(&*combine.bias) {
+            if bias != 0.0 {
+                *sum = self.add_constant(sum, bias)?;
+            }
+        }
+        Ok(sums)
+    }
+}

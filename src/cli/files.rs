@@ -1,0 +1,160 @@
+//! Models, programs, cards and parameter files.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use hec::ir::tensor::TensorGraph;
+use hec::{Compilation, ExplicitParameters, ImportOptions, Options, Program, SampleBatch, Security};
+use serde_json::Value;
+
+use super::{CompileOptions, Failure};
+use crate::data::{Card, Preprocessing, read_samples};
+
+/// No model or program is larger.
+const LARGEST_FILE: u64 = 1 << 31;
+/// Calibration samples that are looked at.
+const CALIBRATION_SAMPLES: usize = 512;
+/// Where a program keeps what its readers need of the model card.
+const CARD: &str = "card";
+
+/// A model or a compiled program.
+pub enum Subject {
+    /// From an ONNX file.
+    Model(TensorGraph),
+    /// From a program file.
+    Program(Program),
+}
+
+/// Reads `path`, whichever of the two it is, with its card (a program carries its own).
+pub fn read(path: &Path) -> Result<(Subject, Option<Card>), Failure> {
+    let bytes = read_bounded(path)?;
+    if Program::recognises(&bytes) {
+        let program = Program::from_bytes(&bytes).map_err(|e| format!("{}: {e}", path.display()))?;
+        let card = program.annotation(CARD).map(|text| Card::parse(text, Path::new("")));
+        let card = card.transpose().map_err(|e| format!("{}: the card inside: {e}", path.display()))?;
+        return Ok((Subject::Program(program), card));
+    }
+    let model = hec::import(&bytes, &ImportOptions::default()).map_err(|e| format!("{}: {e}", path.display()))?;
+    Ok((Subject::Model(model), Card::beside(path)?))
+}
+
+fn read_bounded(path: &Path) -> Result<Vec<u8>, Failure> {
+    let fail = |e: std::io::Error| format!("{} cannot be read: {e}", path.display());
+    let file = File::open(path).map_err(fail)?;
+    let mut bytes = Vec::new();
+    file.take(LARGEST_FILE + 1).read_to_end(&mut bytes).map_err(fail)?;
+    if bytes.len() as u64 > LARGEST_FILE {
+        return Err(
+            format!("{} is larger than {} GiB: it is no model or program", path.display(), LARGEST_FILE >> 30).into()
+        );
+    }
+    Ok(bytes)
+}
+
+/// Compiles a model as the options and its card say.
+pub fn compile(model: &TensorGraph, card: Option<&Card>, asked: &CompileOptions) -> Result<Compilation, Failure> {
+    let mut options = Options { precision: asked.precision, ..Options::default() };
+    options.security = Security::from_bits(asked.security).unwrap_or(options.security);
+    options.parameters = asked.params.as_deref().map(parameters).transpose()?;
+    let ports = hec::Port::inputs_of(model);
+    let file = asked.calibrate.clone().or_else(|| card.and_then(|c| c.calibration.clone()).filter(|f| f.exists()));
+    if let (Some(file), [port]) = (&file, &ports[..]) {
+        let mut samples = read_samples(file, sample_shape(&port.ty.shape), Some(CALIBRATION_SAMPLES))?;
+        samples.preprocess(&preprocessing(card))?;
+        let range = |f: fn(f64, f64) -> f64, start| samples.values.iter().copied().fold(start, f);
+        options.input_range = (range(f64::min, f64::INFINITY), range(f64::max, f64::NEG_INFINITY));
+        options.calibration = BTreeMap::from([(port.name.clone(), samples.values)]);
+    } else if asked.calibrate.is_some() {
+        return Err("--calibrate takes one file, and this model has several inputs; give --input-range instead".into());
+    }
+    if let Some([low, high]) = asked.input_range.as_deref() {
+        options.input_range = (*low, *high);
+    }
+    let mut compiled = hec::compile(model, &options)?;
+    if let Some(card) = card {
+        compiled.program = compiled.program.with_annotation(CARD, &card.summary());
+    }
+    Ok(compiled)
+}
+
+/// Explicit parameters from a JSON file.
+fn parameters(path: &Path) -> Result<ExplicitParameters, Failure> {
+    const KEYS: [&str; 3] = ["poly_modulus_degree", "coeff_modulus", "scale_bits"];
+    let refuse = |what: &str| -> Failure { format!("{}: {what}", path.display()).into() };
+    let text = String::from_utf8(read_bounded(path)?).map_err(|_| refuse("it is not text"))?;
+    let value: Value = serde_json::from_str(&text).map_err(|e| refuse(&e.to_string()))?;
+    let object = value.as_object().ok_or_else(|| refuse("expected a JSON object"))?;
+    if let Some(key) = object.keys().find(|key| !KEYS.contains(&key.as_str())) {
+        return Err(refuse(&format!("unknown key \"{key}\": expected {}", KEYS.join(", "))));
+    }
+    let degree = object.get(KEYS[0]).and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
+    let bits = |v: &Value| v.as_u64().and_then(|n| u32::try_from(n).ok());
+    let primes = object.get(KEYS[1]).and_then(Value::as_array).map(|list| list.iter().map(bits).collect());
+    let scale = match object.get(KEYS[2]) {
+        Some(bits) => {
+            Some(bits.as_i64().and_then(|n| i32::try_from(n).ok()).ok_or_else(|| refuse("scale_bits is no number"))?)
+        }
+        None => None,
+    };
+    match (degree, primes.flatten()) {
+        (Some(poly_modulus_degree), Some(coeff_modulus)) => {
+            Ok(ExplicitParameters { poly_modulus_degree, coeff_modulus, scale_bits: scale })
+        }
+        (_, _) => Err(refuse("expected poly_modulus_degree, a number, and coeff_modulus, a list of sizes in bits")),
+    }
+}
+
+/// What the card says of raw values; nothing is changed without one.
+pub fn preprocessing(card: Option<&Card>) -> Preprocessing {
+    card.and_then(|card| card.preprocessing.clone()).unwrap_or_default()
+}
+
+/// A model's input shape without the batch.
+pub fn sample_shape(shape: &[usize]) -> &[usize] {
+    shape.get(1..).unwrap_or(&[])
+}
+
+/// `[NAME=]PATH`.
+pub fn split_name(argument: &str) -> (Option<&str>, PathBuf) {
+    match argument.split_once('=') {
+        Some((name, path)) if !Path::new(argument).exists() => (Some(name), path.into()),
+        Some(_) | None => (None, argument.into()),
+    }
+}
+
+/// The samples of every input, from the command line or the card.
+pub fn inputs(
+    ports: &[hec::Port],
+    arguments: &[String],
+    card: Option<&Card>,
+    limit: Option<usize>,
+) -> Result<BTreeMap<String, SampleBatch>, Failure> {
+    let mut files: BTreeMap<&str, PathBuf> = BTreeMap::new();
+    for argument in arguments {
+        let (name, path) = split_name(argument);
+        let port = match name {
+            Some(name) => ports.iter().find(|port| port.name == name),
+            None => ports.first().filter(|_| ports.len() == 1),
+        };
+        let names = || ports.iter().map(|p| format!("\"{}\"", p.name)).collect::<Vec<_>>().join(", ");
+        let port =
+            port.ok_or_else(|| format!("--input {argument}: the model's inputs are {}; give NAME=PATH", names()))?;
+        files.insert(&port.name, path);
+    }
+    let mut batches = BTreeMap::new();
+    for port in ports {
+        let default = || card.filter(|_| ports.len() == 1).and_then(|card| card.input.clone());
+        let path = files.remove(port.name.as_str()).or_else(default);
+        let path =
+            path.ok_or_else(|| format!("no samples for input \"{}\" {}: give --input FILE", port.name, port.ty))?;
+        let mut samples = read_samples(&path, sample_shape(&port.ty.shape), limit)?;
+        samples.preprocess(&preprocessing(card))?;
+        if let Some(&(low, high)) = card.and_then(|card| card.ranges.get("input")) {
+            samples.check_range(low, high)?;
+        }
+        batches.insert(port.name.clone(), SampleBatch { values: samples.values, samples: samples.count });
+    }
+    Ok(batches)
+}

@@ -1,0 +1,58 @@
+//! `hec inspect`.
+
+use std::path::PathBuf;
+
+use hec::ir::graph::{Dialect, Graph};
+
+use super::{CompileOptions, Failure, console, files};
+
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// An ONNX model or a program.
+    file: PathBuf,
+    /// After which stage [default: model for a model, ckks for a program].
+    #[arg(long, value_enum)]
+    at: Option<Stage>,
+    /// In Graphviz's DOT language.
+    #[arg(long)]
+    dot: bool,
+    #[command(flatten)]
+    options: CompileOptions,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Stage {
+    /// As imported.
+    Model,
+    /// After the passes over tensors.
+    Tensor,
+    /// Packed into slots.
+    Slots,
+    /// With levels, scales and degrees.
+    Ckks,
+}
+
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let (subject, card) = files::read(&arguments.file)?;
+    let (model, program) = match &subject {
+        files::Subject::Model(model) => (model, None),
+        files::Subject::Program(program) => (program.source(), Some(program)),
+    };
+    let stage = arguments.at.unwrap_or(if program.is_some() { Stage::Ckks } else { Stage::Model });
+    let text = match (stage, program) {
+        (Stage::Model, _) => shown(model, arguments.dot),
+        (Stage::Tensor, _) => shown(&hec::passes::run(model)?, arguments.dot),
+        (Stage::Slots, _) => shown(&hec::lower(model)?.1, arguments.dot),
+        (Stage::Ckks, Some(program)) => shown(program.circuit(), arguments.dot),
+        (Stage::Ckks, None) => {
+            let compiled = files::compile(model, card.as_ref(), &arguments.options)?;
+            shown(compiled.program.circuit(), arguments.dot)
+        }
+    };
+    console::print(text.trim_end());
+    Ok(())
+}
+
+fn shown<D: Dialect>(graph: &Graph<D>, dot: bool) -> String {
+    if dot { hec::view::dot(graph) } else { graph.to_string() }
+}

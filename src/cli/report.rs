@@ -1,0 +1,126 @@
+//! The report of a run: a table for people, JSON for machines.
+
+use hec::ir::ckks::Op;
+use hec::ir::parameters::Parameters;
+use hec::{Phases, Program, Traffic};
+use serde_json::json;
+
+use super::score::Errors;
+
+/// Everything that a run is judged by.
+#[derive(Clone, Debug)]
+pub struct Report {
+    pub model: String,
+    pub backend: String,
+    pub samples: usize,
+    pub batches: usize,
+    /// Part of the samples classified as their labels say, 0 to 1.
+    pub accuracy: Option<f64>,
+    /// The same for the plain model.
+    pub plain_accuracy: Option<f64>,
+    /// Part of the samples classified as by the plain model, 0 to 1.
+    pub agreement: Option<f64>,
+    pub errors: Errors,
+    pub seconds: Phases,
+    pub bytes: Traffic,
+    pub peak_memory: Option<u64>,
+    /// `None` where nothing was encrypted.
+    pub parameters: Option<Parameters>,
+    pub scale_bits: Option<f64>,
+}
+
+/// log2 of the scale at which inputs are encrypted.
+pub fn input_scale_bits(program: &Program) -> Option<f64> {
+    let mut nodes = program.circuit().nodes();
+    nodes.find_map(|(_, node)| if let Op::Input(input) = node.op() { Some(input.scale.log2()) } else { None })
+}
+
+impl Report {
+    /// One object. What was not measured is null; a precision without error is null as well.
+    pub fn json(&self) -> String {
+        let Report { errors, seconds, bytes, .. } = self;
+        let parameters = self.parameters.as_ref().map(|p| {
+            json!({
+                "log_n": p.log_n(),
+                "log_qp": p.log_qp(),
+                "security": p.security().map(|s| s.bits()),
+                "scale_bits": self.scale_bits,
+                "levels": p.max_level(),
+            })
+        });
+        let value = json!({
+            "model": self.model,
+            "backend": self.backend,
+            "samples": self.samples,
+            "batches": self.batches,
+            "accuracy": self.accuracy,
+            "plain_accuracy": self.plain_accuracy,
+            "agreement": self.agreement,
+            "max_error": errors.max,
+            "mean_error": errors.mean,
+            "precision_bits": finite(errors.precision_bits),
+            "seconds": {
+                "keygen": seconds.keygen,
+                "encrypt": seconds.encrypt,
+                "evaluate": seconds.evaluate,
+                "decrypt": seconds.decrypt,
+            },
+            "bytes": {
+                "keys": bytes.keys,
+                "input": bytes.input,
+                "output": bytes.output,
+                "peak_memory": self.peak_memory,
+            },
+            "parameters": parameters,
+        });
+        format!("{value:#}")
+    }
+
+    /// Name and value, a line each.
+    pub fn table(&self) -> String {
+        let percent = |part: Option<f64>| part.map_or("-".to_owned(), |p| format!("{:.2} %", 100.0 * p));
+        let Report { errors, seconds, bytes, samples, batches, .. } = self;
+        let mut rows = vec![
+            ("model", self.model.clone()),
+            ("backend", self.backend.clone()),
+            ("samples", format!("{samples} in {batches} {}", if *batches == 1 { "batch" } else { "batches" })),
+            ("accuracy", format!("{} (plain model {})", percent(self.accuracy), percent(self.plain_accuracy))),
+            ("agreement with the plain model", percent(self.agreement)),
+            ("output error", format!("largest {:.2e}, mean {:.2e}", errors.max, errors.mean)),
+            ("precision", finite(errors.precision_bits).map_or("exact".to_owned(), |bits| format!("{bits:.1} bits"))),
+            ("key generation", format!("{:.3} s", seconds.keygen)),
+            ("encode + encrypt", format!("{:.3} s", seconds.encrypt)),
+            (
+                "evaluate",
+                format!("{:.3} s ({:.3} ms a sample)", seconds.evaluate, per_sample(seconds.evaluate, *samples)),
+            ),
+            ("decrypt + decode", format!("{:.3} s", seconds.decrypt)),
+            ("peak memory", self.peak_memory.map_or("-".to_owned(), megabytes)),
+        ];
+        if let Some(p) = &self.parameters {
+            let security = p.security().map_or(0, |s| s.bits());
+            rows.extend([
+                ("evaluation keys", megabytes(bytes.keys)),
+                ("encrypted input", megabytes(bytes.input)),
+                ("encrypted output", megabytes(bytes.output)),
+                (
+                    "parameters",
+                    format!("N = 2^{}, log2(QP) = {:.1}, {security} bits of security", p.log_n(), p.log_qp()),
+                ),
+            ]);
+        }
+        rows.iter().map(|(name, value)| format!("{name:<32}{value}")).collect::<Vec<_>>().join("\n")
+    }
+}
+
+fn per_sample(seconds: f64, samples: usize) -> f64 {
+    1000.0 * seconds / samples.max(1) as f64
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
+}
+
+fn finite(value: f64) -> Option<f64> {
+    value.is_finite().then_some(value)
+}

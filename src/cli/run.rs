@@ -1,0 +1,153 @@
+//! `hec run`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use hec::{Outcome, Port, SampleBatch};
+
+use super::report::Report;
+use super::score::{agreement, classes, errors};
+use super::{CompileOptions, Failure, console, files};
+use crate::data::{Card, Output, read_labels, write_outputs};
+
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// An ONNX model (compiled on the fly) or a program.
+    file: PathBuf,
+    /// What runs it: he-ckks (encrypted), plain (the model in the clear), plain-circuit (the compiled circuit in the clear).
+    #[arg(long, default_value = "he-ckks")]
+    backend: String,
+    /// Samples: IDX, .npy, .npz, .csv, TensorProto .pb, PNG or a folder of PNGs [default: those that the model card names].
+    #[arg(long, value_name = "[NAME=]FILE")]
+    input: Vec<String>,
+    /// Their labels [default: those that the model card names, with its samples].
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
+    /// Only the first N samples.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
+    /// Write the outputs to a .npy, .npz, .csv or .json file.
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Print the report as JSON.
+    #[arg(long)]
+    json: bool,
+    /// Number of threads [default: all cores].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+    #[command(flatten)]
+    options: CompileOptions,
+}
+
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let Some(backend) = hec::backend(&arguments.backend) else {
+        let known = hec::BACKENDS.iter().map(|b| format!("\n  {:<14} {}", b.name(), b.description()));
+        return Err(
+            format!("there is no backend \"{}\"; there are:{}", arguments.backend, known.collect::<String>()).into()
+        );
+    };
+    if let Some(threads) = arguments.threads {
+        rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global()?;
+    }
+    let limit = arguments.limit.and_then(|n| usize::try_from(n).ok());
+    let (subject, card) = files::read(&arguments.file)?;
+    let source = match &subject {
+        files::Subject::Model(model) => model,
+        files::Subject::Program(program) => program.source(),
+    };
+    let ports = Port::inputs_of(source);
+    let inputs = files::inputs(&ports, &arguments.input, card.as_ref(), limit)?;
+    let labels = labels(arguments, card.as_ref(), limit, &inputs)?;
+
+    let bar = console::Bar::new();
+    let plain = hec::evaluate_samples(source, &inputs, &bar)?;
+    let (outcome, program) = if backend.name() == "plain" {
+        (plain.clone(), None)
+    } else {
+        let program = match &subject {
+            files::Subject::Program(program) => program.clone(),
+            files::Subject::Model(model) => {
+                let compiled = files::compile(model, card.as_ref(), &arguments.options)?;
+                bar.suspend(|| console::say(&compiled.decisions.to_string()));
+                compiled.program
+            }
+        };
+        (backend.run(&program, &inputs, &bar)?, Some(program))
+    };
+    bar.clear();
+
+    let outputs = Port::outputs_of(source);
+    let samples = inputs.values().next().map_or(0, |batch| batch.samples);
+    if let Some(path) = &arguments.output {
+        write(path, &outputs, &outcome, samples)?;
+    }
+    let report = report(arguments, &outputs, &outcome, &plain, labels.as_deref(), program.as_ref(), samples);
+    console::print(&if arguments.json { report.json() } else { report.table() });
+    Ok(())
+}
+
+fn labels(
+    arguments: &Arguments,
+    card: Option<&Card>,
+    limit: Option<usize>,
+    inputs: &BTreeMap<String, SampleBatch>,
+) -> Result<Option<Vec<u32>>, Failure> {
+    let default = card.filter(|_| arguments.input.is_empty()).and_then(|card| card.input_labels.clone());
+    let Some(path) = arguments.labels.clone().or(default) else { return Ok(None) };
+    let labels = read_labels(&path, limit)?;
+    let samples = inputs.values().next().map_or(0, |batch| batch.samples);
+    if labels.len() != samples {
+        let message =
+            format!("{}: expected a label for each of {samples} samples, found {}", path.display(), labels.len());
+        return Err(message.into());
+    }
+    Ok(Some(labels))
+}
+
+fn write(path: &std::path::Path, ports: &[Port], outcome: &Outcome, samples: usize) -> Result<(), Failure> {
+    let shapes: Vec<Vec<usize>> = ports
+        .iter()
+        .map(|port| std::iter::once(samples).chain(files::sample_shape(&port.ty.shape).iter().copied()).collect())
+        .collect();
+    let list = ports.iter().zip(&shapes).map(|(port, shape)| Output {
+        name: &port.name,
+        shape,
+        values: outcome.outputs.get(&port.name).map_or(&[], Vec::as_slice),
+    });
+    write_outputs(path, &list.collect::<Vec<_>>())?;
+    Ok(())
+}
+
+fn report(
+    arguments: &Arguments,
+    ports: &[Port],
+    outcome: &Outcome,
+    plain: &Outcome,
+    labels: Option<&[u32]>,
+    program: Option<&hec::Program>,
+    samples: usize,
+) -> Report {
+    let all = |outcome: &Outcome| -> Vec<f64> {
+        ports.iter().filter_map(|port| outcome.outputs.get(&port.name)).flatten().copied().collect()
+    };
+    // Classes are those of the first output, if it has more than one element.
+    let first = ports.first().filter(|port| port.ty.elements() > 1);
+    let decide =
+        |outcome: &Outcome| first.and_then(|port| Some(classes(outcome.outputs.get(&port.name)?, port.ty.elements())));
+    let (found, expected) = (decide(outcome), decide(plain));
+    Report {
+        model: arguments.file.display().to_string(),
+        backend: arguments.backend.clone(),
+        samples,
+        batches: outcome.batches,
+        accuracy: found.as_deref().zip(labels).map(|(found, labels)| agreement(found, labels)),
+        plain_accuracy: expected.as_deref().zip(labels).map(|(plain, labels)| agreement(plain, labels)),
+        agreement: found.as_deref().zip(expected.as_deref()).map(|(found, plain)| agreement(found, plain)),
+        errors: errors(&all(outcome), &all(plain)),
+        seconds: outcome.seconds,
+        bytes: outcome.bytes,
+        peak_memory: hec::memory::peak_resident_bytes(),
+        parameters: program.map(|program| program.parameters().clone()),
+        scale_bits: program.and_then(super::report::input_scale_bits),
+    }
+}
