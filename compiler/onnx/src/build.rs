@@ -133,11 +133,9 @@ impl Model {
     /// What the import could not spell, a line each.
     pub(crate) fn unsupported(&self) -> String {
         let graph = self.import();
-        let lines = graph.nodes().filter_map(|(_, node)| match node.op() {
-            Op::Unsupported(op) => {
-                Some(format!("{} ({}, result {}): {}", node.origin(), op.operator, op.result, op.reason))
-            }
-            _other => None,
+        let lines = graph.nodes().filter_map(|(_, node)| {
+            let Op::Unsupported(op) = node.op() else { return None };
+            Some(format!("{} ({}, result {}): {}", node.origin(), op.operator, op.result, op.reason))
         });
         lines.collect::<Vec<_>>().join("\n")
     }
@@ -154,9 +152,10 @@ impl Model {
         let mut values: BTreeMap<_, Tensor> = BTreeMap::new();
         for (value, node) in graph.nodes() {
             let operands: Vec<&Tensor> = node.operands().iter().map(|operand| &values[operand]).collect();
-            let tensor = match node.op() {
-                Op::Input(input) => Tensor::from_values(input.ty.element, &input.ty.shape, x.to_vec()).unwrap(),
-                op => op.evaluate(&operands).unwrap(),
+            let tensor = if let Op::Input(input) = node.op() {
+                Tensor::from_values(input.ty.element, &input.ty.shape, x.to_vec()).unwrap()
+            } else {
+                node.op().evaluate(&operands).unwrap()
             };
             assert_eq!(Some(&tensor.ty()), node.ty().known());
             values.insert(value, tensor);
