@@ -1,8 +1,10 @@
 //! Integer matrices times residue vectors in floats; [`crate::kernels::PreparedMatrix`] documents the arithmetic.
 //!
-//! A tile of coefficients is packed once, for all columns: panels of 64 bytes a column, which hold four residues split in
-//! halves or eight whole ones. A block then runs over the panels in segments of terms: the part of the panel stays in
-//! the first cache while the groups of up to six rows stream by, each with twelve accumulators in registers.
+//! A tile of coefficients is packed once, each column when the first block reads it: panels of 64 bytes a column, which hold
+//! four residues split in halves or eight whole ones. A block runs over the panels in segments of terms: the part of the panel
+//! stays in the first cache while the groups of up to six rows stream by, each with twelve accumulators in registers.
+//! Columns and rows lie on pages of their own, often at distances that caches and their page tables map to the same sets,
+//! so that small blocks, whose columns fit the second cache, take wider tiles.
 
 use std::arch::x86_64::*;
 use std::collections::BTreeMap;
@@ -19,10 +21,16 @@ use crate::kernels::lanes::{Lanes, to_float};
 const GROUP: usize = 6;
 /// Floats that a panel holds for each column: two vectors.
 const PANEL: usize = 8;
-/// Panels in a tile.
-const PANELS: usize = 4;
-/// Columns that are packed at a time: 256 KiB.
+/// The fewest and the most panels in a tile.
+const PANELS: [usize; 2] = [4, 16];
+/// Panels times columns that a block may read in a tile for it to be widened: 256 KiB.
+const BLOCK_LIMIT: usize = 4096;
+/// Panels times columns packed for all blocks: 1 MiB. If there are more, each block packs its own.
+const TILE_LIMIT: usize = 16384;
+/// Columns of a block that are then packed at a time.
 const PACKED: usize = 1024;
+/// Columns that are asked for ahead of the one that is packed.
+const AHEAD: usize = 16;
 /// Terms summed in registers: with the group's weights, 28 KiB.
 const SEGMENT: usize = 256;
 /// Terms between reductions from which on it pays to leave residues whole.
@@ -45,6 +53,8 @@ struct FloatBlock {
     /// Whether an earlier block has written the row.
     again: Vec<bool>,
     cols: Arc<[u32]>,
+    /// Columns that no earlier block reads.
+    fresh: Vec<u32>,
     weights: Arc<[f64]>,
     largest: f64,
 }
@@ -53,13 +63,16 @@ impl FloatMatrix {
     pub(in crate::kernels) fn new(matrix: &BlockMatrix<i32>) -> Self {
         let mut laid_out = BTreeMap::new();
         let mut written = vec![false; matrix.rows()];
+        let mut read = vec![false; matrix.cols()];
         let blocks = matrix.blocks().iter().filter(|block| !block.rows.is_empty());
         let blocks = blocks.map(|block| {
             let shape = (block.weights.as_ptr(), block.rows.len(), block.cols.len());
             let weights = laid_out.entry(shape).or_insert_with(|| lay_out(block)).clone();
             let largest = weights.iter().fold(0.0, |largest: f64, w| largest.max(w.abs()));
             let again = block.rows.iter().map(|&row| std::mem::replace(&mut written[row as usize], true)).collect();
-            FloatBlock { rows: block.rows.clone(), again, cols: block.cols.clone(), weights, largest }
+            let fresh =
+                block.cols.iter().copied().filter(|&col| !std::mem::replace(&mut read[col as usize], true)).collect();
+            FloatBlock { rows: block.rows.clone(), again, cols: block.cols.clone(), fresh, weights, largest }
         });
         let blocks = blocks.collect();
         let empty = (0..matrix.rows() as u32).filter(|&row| !written[row as usize]).collect();
@@ -83,72 +96,85 @@ impl FloatMatrix {
     #[target_feature(enable = "avx2,fma")]
     fn product_tiles(&self, q: Modulus, inputs: &[&[u64]], range: Range<usize>, out: &mut [&mut [u64]]) {
         let split = Split::new(q, self.blocks.iter().fold(0.0, |largest, block| block.largest.max(largest)));
+        let panels = self.panels();
+        let whole = self.cols * panels <= TILE_LIMIT;
+        let mut tile = Tile::new(split, panels, if whole { self.cols } else { PACKED });
         let rows = self.blocks.iter().map(|block| block.rows.len()).max().unwrap_or(0);
-        let packed = self.cols.min(PACKED);
-        let mut scratch = Scratch {
-            panels: vec![0.0; packed * PANEL * PANELS],
-            sums: vec![[_mm256_setzero_pd(); 2]; rows * PANELS],
-            offsets: Vec::with_capacity(packed),
-        };
-        let tile = split.residues * PANELS;
-        for start in range.clone().step_by(tile) {
-            let coefficients = start..range.end.min(start + tile);
-            let at = start - range.start;
-            if self.cols <= PACKED {
-                split.pack(inputs.iter().copied(), coefficients.clone(), &mut scratch.panels, packed);
-            }
+        let mut sums = vec![[_mm256_setzero_pd(); 2]; rows * panels];
+        for start in range.clone().step_by(split.residues * panels) {
+            let coefficients = start..range.end.min(start + split.residues * panels);
+            let at = start - range.start..coefficients.end - range.start;
             for block in &self.blocks {
-                self.sum_block(block, split, inputs, coefficients.clone(), &mut scratch);
-                block.store(split, &scratch.sums, at..at + coefficients.len(), out);
-            }
-        }
-    }
-
-    /// The block's sums for one tile, into `scratch.sums`.
-    #[target_feature(enable = "avx2,fma")]
-    fn sum_block(
-        &self,
-        block: &FloatBlock,
-        split: Split,
-        inputs: &[&[u64]],
-        coefficients: Range<usize>,
-        scratch: &mut Scratch,
-    ) {
-        let Scratch { panels, sums, offsets } = scratch;
-        let whole = self.cols <= PACKED;
-        let stride = self.cols.min(PACKED) * PANEL;
-        let rows = block.rows.len();
-        let limit = split.terms(block.largest);
-        sums[..rows * PANELS].fill([_mm256_setzero_pd(); 2]);
-        for first in (0..block.cols.len()).step_by(PACKED) {
-            let cols = &block.cols[first..block.cols.len().min(first + PACKED)];
-            offsets.clear();
-            if whole {
-                offsets.extend(cols.iter().map(|&k| k as usize * PANEL));
-            } else {
-                split.pack(cols.iter().map(|&k| inputs[k as usize]), coefficients.clone(), panels, stride / PANEL);
-                offsets.extend((0..cols.len()).map(|k| k * PANEL));
-            }
-            for panel in 0..coefficients.len().div_ceil(split.residues) {
-                let x = &panels[panel * stride..][..stride];
-                let sums = &mut sums[panel * rows..][..rows];
-                let mut done = 0;
-                for segment in offsets.chunks(SEGMENT.min(limit)) {
-                    block.sum_segment(x, segment, first + done, sums);
-                    done += segment.len();
-                    if block.cols.len() > limit {
-                        sums.iter_mut().for_each(|sum| *sum = sum.map(|s| split.lanes.reduce(s)));
-                    }
+                if whole {
+                    let fresh = block.fresh.iter().map(|&k| (k as usize, inputs[k as usize]));
+                    tile.pack(fresh, coefficients.clone());
+                }
+                block.rows.iter().for_each(|&row| prefetch(&out[row as usize][at.clone()]));
+                if !whole {
+                    block.sum_columns(&mut tile, inputs, coefficients.clone(), &mut sums);
+                    block.store(split, &sums, at.clone(), out);
+                } else if block.cols.len() <= SEGMENT.min(split.terms(block.largest)) {
+                    block.product(&tile, at.clone(), out);
+                } else {
+                    sums.fill([_mm256_setzero_pd(); 2]);
+                    block.sum(&tile, &block.cols, 0, at.len(), &mut sums);
+                    block.store(split, &sums, at.clone(), out);
                 }
             }
         }
     }
+
+    /// How many panels a tile has.
+    fn panels(&self) -> usize {
+        let cols = self.blocks.iter().map(|block| block.cols.len()).max().unwrap_or(0).max(1);
+        let [fewest, most] = PANELS;
+        let panels = (BLOCK_LIMIT / cols).clamp(fewest, most);
+        match TILE_LIMIT / self.cols.max(1) {
+            whole if whole >= fewest => panels.min(whole),
+            _ => panels,
+        }
+    }
 }
 
-struct Scratch {
+/// The packed coefficients of some columns.
+struct Tile {
+    split: Split,
     panels: Vec<f64>,
-    sums: Vec<[__m256d; 2]>,
-    offsets: Vec<usize>,
+    /// Floats from one panel to the next.
+    stride: usize,
+    /// 0, 1, ...: where the columns of a block lie that were packed for it alone.
+    consecutive: Vec<u32>,
+}
+
+impl Tile {
+    fn new(split: Split, panels: usize, columns: usize) -> Self {
+        let stride = columns * PANEL;
+        Self { split, panels: vec![0.0; stride * panels], stride, consecutive: (0..columns as u32).collect() }
+    }
+
+    fn panel(&self, panel: usize) -> &[f64] {
+        &self.panels[panel * self.stride..][..self.stride]
+    }
+
+    /// Packs the coefficients of the columns at the places given with them, zeros after the last.
+    #[target_feature(enable = "avx2,fma")]
+    fn pack<'a>(&mut self, columns: impl Iterator<Item = (usize, &'a [u64])> + Clone, coefficients: Range<usize>) {
+        let mut ahead = columns.clone().skip(AHEAD);
+        for (k, column) in columns {
+            if let Some((_, column)) = ahead.next() {
+                prefetch(&column[coefficients.clone()]);
+            }
+            for (panel, x) in column[coefficients.clone()].chunks(self.split.residues).enumerate() {
+                let packed = self.split.split(x);
+                let at = &mut self.panels[panel * self.stride + k * PANEL..][..PANEL];
+                // SAFETY: eight floats.
+                unsafe {
+                    _mm256_storeu_pd(at.as_mut_ptr(), packed[0]);
+                    _mm256_storeu_pd(at.as_mut_ptr().add(4), packed[1]);
+                }
+            }
+        }
+    }
 }
 
 /// The weights of a group of rows lie together, term by term.
@@ -166,21 +192,55 @@ fn groups(rows: usize) -> impl Iterator<Item = Range<usize>> {
 }
 
 impl FloatBlock {
-    /// Adds the terms from `first` on, whose columns lie at `offsets` in the panel, to the sums of all rows.
+    /// The whole product, if its terms can be summed in registers.
     #[target_feature(enable = "avx2,fma")]
-    fn sum_segment(&self, panel: &[f64], offsets: &[usize], first: usize, sums: &mut [[__m256d; 2]]) {
+    fn product(&self, tile: &Tile, at: Range<usize>, out: &mut [&mut [u64]]) {
+        for panel in 0..at.len().div_ceil(tile.split.residues) {
+            let x = tile.panel(panel);
+            let start = at.start + panel * tile.split.residues;
+            let at = start..at.end.min(start + tile.split.residues);
+            for rows in groups(self.rows.len()) {
+                let mut sums = [[_mm256_setzero_pd(); 2]; GROUP];
+                sum_group(rows.len(), x, &self.cols, &self.weights[rows.start * self.cols.len()..], &mut sums);
+                for (i, sum) in rows.zip(sums) {
+                    tile.split.store(sum, self.again[i], &mut out[self.rows[i] as usize][at.clone()]);
+                }
+            }
+        }
+    }
+
+    /// The sums over columns too many to be packed all at once.
+    #[target_feature(enable = "avx2,fma")]
+    fn sum_columns(&self, tile: &mut Tile, inputs: &[&[u64]], coefficients: Range<usize>, sums: &mut [[__m256d; 2]]) {
+        sums.fill([_mm256_setzero_pd(); 2]);
+        for (i, cols) in self.cols.chunks(PACKED).enumerate() {
+            tile.pack(cols.iter().map(|&k| inputs[k as usize]).enumerate(), coefficients.clone());
+            self.sum(tile, &tile.consecutive[..cols.len()], i * PACKED, coefficients.len(), sums);
+        }
+    }
+
+    /// Adds the terms from `first` on, whose columns were packed as `cols`, to the sums of all rows, panel by panel.
+    #[target_feature(enable = "avx2,fma")]
+    fn sum(&self, tile: &Tile, cols: &[u32], first: usize, coefficients: usize, sums: &mut [[__m256d; 2]]) {
+        let limit = tile.split.terms(self.largest);
+        let segment = SEGMENT.min(limit);
+        for panel in 0..coefficients.div_ceil(tile.split.residues) {
+            let sums = &mut sums[panel * self.rows.len()..][..self.rows.len()];
+            for (i, cols) in cols.chunks(segment).enumerate() {
+                self.sum_segment(tile.panel(panel), cols, first + i * segment, sums);
+                if self.cols.len() > limit {
+                    sums.iter_mut().for_each(|sum| *sum = sum.map(|s| tile.split.lanes.reduce(s)));
+                }
+            }
+        }
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    fn sum_segment(&self, panel: &[f64], cols: &[u32], first: usize, sums: &mut [[__m256d; 2]]) {
         for rows in groups(self.rows.len()) {
             let size = rows.len();
-            let weights = &self.weights[rows.start * self.cols.len()..][first * size..][..offsets.len() * size];
-            let sums = &mut sums[rows];
-            match size {
-                6 => sum_group::<6>(panel, offsets, weights, sums),
-                5 => sum_group::<5>(panel, offsets, weights, sums),
-                4 => sum_group::<4>(panel, offsets, weights, sums),
-                3 => sum_group::<3>(panel, offsets, weights, sums),
-                2 => sum_group::<2>(panel, offsets, weights, sums),
-                _ => sum_group::<1>(panel, offsets, weights, sums),
-            }
+            let weights = &self.weights[rows.start * self.cols.len() + first * size..];
+            sum_group(size, panel, cols, weights, &mut sums[rows]);
         }
     }
 
@@ -196,13 +256,27 @@ impl FloatBlock {
     }
 }
 
+/// Adds a term for every column to the sums of a group of `rows` rows.
 #[target_feature(enable = "avx2,fma")]
-fn sum_group<const ROWS: usize>(panel: &[f64], offsets: &[usize], weights: &[f64], sums: &mut [[__m256d; 2]]) {
+fn sum_group(rows: usize, panel: &[f64], cols: &[u32], weights: &[f64], sums: &mut [[__m256d; 2]]) {
+    match rows {
+        6 => sum_rows::<6>(panel, cols, weights, sums),
+        5 => sum_rows::<5>(panel, cols, weights, sums),
+        4 => sum_rows::<4>(panel, cols, weights, sums),
+        3 => sum_rows::<3>(panel, cols, weights, sums),
+        2 => sum_rows::<2>(panel, cols, weights, sums),
+        _ => sum_rows::<1>(panel, cols, weights, sums),
+    }
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn sum_rows<const ROWS: usize>(panel: &[f64], cols: &[u32], weights: &[f64], sums: &mut [[__m256d; 2]]) {
     let mut acc = [[_mm256_setzero_pd(); 2]; ROWS];
     acc.copy_from_slice(&sums[..ROWS]);
-    for (&offset, weights) in offsets.iter().zip(weights.chunks_exact(ROWS)) {
+    for (&col, weights) in cols.iter().zip(weights.chunks_exact(ROWS)) {
+        let offset = col as usize * PANEL;
         debug_assert!(offset + PANEL <= panel.len());
-        // SAFETY: offsets are those of packed columns, `PANEL` floats each.
+        // SAFETY: a block's columns are below the matrix's, by the checks of `BlockMatrix::new`, and all were packed.
         let x = unsafe {
             let x = panel.as_ptr().add(offset);
             [_mm256_loadu_pd(x), _mm256_loadu_pd(x.add(4))]
@@ -244,28 +318,7 @@ impl Split {
         ((SUM_LIMIT - self.q) / (part * largest.max(1.0))) as usize
     }
 
-    /// Packs the coefficients of the columns, zeros after the last; panels are `stride` columns apart.
-    #[target_feature(enable = "avx2,fma")]
-    fn pack<'a>(
-        self,
-        columns: impl Iterator<Item = &'a [u64]>,
-        coefficients: Range<usize>,
-        panels: &mut [f64],
-        stride: usize,
-    ) {
-        for (k, column) in columns.enumerate() {
-            for (panel, x) in column[coefficients.clone()].chunks(self.residues).enumerate() {
-                let packed = self.split(x);
-                let at = &mut panels[(panel * stride + k) * PANEL..][..PANEL];
-                // SAFETY: eight floats.
-                unsafe {
-                    _mm256_storeu_pd(at.as_mut_ptr(), packed[0]);
-                    _mm256_storeu_pd(at.as_mut_ptr().add(4), packed[1]);
-                }
-            }
-        }
-    }
-
+    #[inline]
     #[target_feature(enable = "avx2,fma")]
     fn split(self, x: &[u64]) -> [__m256d; 2] {
         if self.shift == 0 {
@@ -278,6 +331,7 @@ impl Split {
     }
 
     /// Stores the residues of sums, or adds them to what is there.
+    #[inline]
     #[target_feature(enable = "avx2,fma")]
     fn store(self, sum: [__m256d; 2], again: bool, out: &mut [u64]) {
         if self.shift == 0 {
@@ -291,6 +345,7 @@ impl Split {
         }
     }
 
+    #[inline]
     #[target_feature(enable = "avx2,fma")]
     fn store_residues(self, sum: __m256d, again: bool, out: &mut [u64]) {
         let mut residues = self.lanes.to_residue(self.lanes.reduce(sum));
@@ -301,7 +356,17 @@ impl Split {
     }
 }
 
+/// Asks for the lines of a slice ahead of time: columns and rows lie on pages of their own, where the machine does not guess.
+#[target_feature(enable = "avx2,fma")]
+fn prefetch(x: &[u64]) {
+    for line in x.chunks(8) {
+        // SAFETY: a prefetch has no effect that a program can see.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) }
+    }
+}
+
 /// Up to four words, zeros after the last.
+#[inline]
 #[target_feature(enable = "avx2,fma")]
 fn load_part(x: &[u64]) -> __m256i {
     let mut padded = [0; 4];
@@ -317,6 +382,7 @@ fn load_part(x: &[u64]) -> __m256i {
 }
 
 /// To up to four words.
+#[inline]
 #[target_feature(enable = "avx2,fma")]
 fn store_part(value: __m256i, out: &mut [u64]) {
     if let Some(out) = out.first_chunk_mut::<4>() {
