@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::kernels::BaseConversion;
 use crate::ntt::NttTable;
 use crate::poly::Poly;
+use crate::scratch::{Pool, Scratch};
 
 /// Everything that follows from the parameters: tables for the transforms, constants for rescaling and key switching.
 ///
@@ -25,6 +26,7 @@ struct Inner {
     tables: Vec<NttTable>,
     fft: SpecialFft,
     switches: Vec<OnceLock<Switch>>,
+    pool: Pool,
 }
 
 /// Constants of key switching at one level.
@@ -52,7 +54,7 @@ impl Context {
         let tables = moduli.iter().map(|&q| NttTable::new(q, log_n)).collect();
         let switches = parameters.moduli().iter().map(|_| OnceLock::new()).collect();
         let fft = SpecialFft::new(log_n - 1);
-        Self(Arc::new(Inner { parameters: parameters.clone(), moduli, tables, fft, switches }))
+        Self(Arc::new(Inner { parameters: parameters.clone(), moduli, tables, fft, switches, pool: Pool::default() }))
     }
 
     /// The parameters.
@@ -67,6 +69,11 @@ impl Context {
 
     pub(crate) fn n(&self) -> usize {
         self.parameters().ring_degree()
+    }
+
+    /// A polynomial of unspecified residues to work in; for public values only.
+    pub(crate) fn scratch(&self, limbs: usize) -> Scratch<'_> {
+        self.0.pool.take(self.n(), limbs)
     }
 
     pub(crate) fn fft(&self) -> &SpecialFft {

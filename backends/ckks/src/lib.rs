@@ -82,6 +82,7 @@ pub mod ntt;
 mod plaintext;
 mod poly;
 mod sampling;
+mod scratch;
 
 pub use bytes::ReadError;
 pub use ciphertext::{Ciphertext, MAX_DEGREE};

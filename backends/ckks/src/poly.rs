@@ -17,6 +17,16 @@ impl Poly {
         Self { n, data: vec![0; n * limbs] }
     }
 
+    /// A polynomial of what is in `buffer`, whose length is a multiple of `n`.
+    pub(crate) fn from_buffer(n: usize, buffer: Vec<u64>) -> Self {
+        Self { n, data: buffer }
+    }
+
+    /// Takes the buffer out.
+    pub(crate) fn take_buffer(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.data)
+    }
+
     pub(crate) fn limbs(&self) -> usize {
         self.data.len() / self.n
     }
@@ -52,9 +62,15 @@ impl Poly {
         }
     }
 
-    /// Keeps the first `limbs` limbs.
-    pub(crate) fn truncate(&mut self, limbs: usize) {
-        self.data.truncate(limbs * self.n);
+    /// Sets all residues to 0.
+    pub(crate) fn clear(&mut self) {
+        self.data.fill(0);
+    }
+
+    /// Overwrites with the first limbs of `other`, as many as there are.
+    pub(crate) fn copy_from(&mut self, other: &Self) {
+        let len = self.data.len();
+        self.data.copy_from_slice(&other.data[..len]);
     }
 
     /// A copy of the first `limbs` limbs.

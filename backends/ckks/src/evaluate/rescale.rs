@@ -24,16 +24,19 @@ pub fn rescale(context: &Context, a: &Ciphertext) -> Result<Ciphertext, Error> {
 
 fn divide_by_last(context: &Context, level: usize, poly: &Poly) -> Poly {
     let divisor = context.modulus(level + 1);
-    let mut last = poly.limb(level + 1).to_vec();
-    context.table(level + 1).inverse(&mut last);
-    let mut result = poly.prefix(level + 1);
-    result.for_each_limb(|row, limb| {
-        let q = context.modulus(row);
-        let mut rest = vec![0; last.len()];
-        kernels::reduce_centered(&mut rest, q, &last, divisor);
-        context.table(row).forward(&mut rest);
-        kernels::sub_mul_scalar_assign(q, limb, &rest, q.inv(q.reduce(divisor.value())));
+    let mut last = context.scratch(1);
+    last.limb_mut(0).copy_from_slice(poly.limb(level + 1));
+    context.table(level + 1).inverse(last.limb_mut(0));
+    let mut rest = context.scratch(level + 1);
+    rest.for_each_limb(|row, limb| {
+        kernels::reduce_centered(limb, context.modulus(row), last.limb(0), divisor);
+        context.table(row).forward(limb);
     });
+    let mut result = poly.prefix(level + 1);
+    for (row, (x, y)) in result.iter_mut().zip(rest.iter()).enumerate() {
+        let q = context.modulus(row);
+        kernels::sub_mul_scalar_assign(q, x, y, q.inv(q.reduce(divisor.value())));
+    }
     result
 }
 
