@@ -1,9 +1,12 @@
 //! The kernels in 256-bit vectors.
 
 mod base_conversion;
+mod digit_matrix;
+mod float_matrix;
 mod pointwise;
-mod scalar_matrix;
+mod sums;
 
 pub(super) use base_conversion::convert;
+pub(super) use digit_matrix::DigitMatrix;
+pub(super) use float_matrix::FloatMatrix;
 pub(super) use pointwise::*;
-pub(super) use scalar_matrix::FloatMatrix;

@@ -16,26 +16,37 @@ fn reference(q: Modulus, matrix: &BlockMatrix<i32>, inputs: &[Vec<u64>]) -> Vec<
     sums.iter().map(|row| row.iter().map(residue).collect()).collect()
 }
 
-fn product(
-    simd: Simd,
-    q: Modulus,
-    matrix: &BlockMatrix<i32>,
-    inputs: &[Vec<u64>],
-    range: Range<usize>,
-) -> Vec<Vec<u64>> {
-    let inputs: Vec<&[u64]> = inputs.iter().map(|x| &x[..]).collect();
-    let mut out = vec![vec![99; range.len()]; matrix.rows()];
-    let mut slices: Vec<&mut [u64]> = out.iter_mut().map(|x| &mut x[..]).collect();
-    let prepared = PreparedMatrix::with_simd(matrix, simd).unwrap();
-    prepared.product_range(q, &inputs, range, &mut slices);
-    out
+/// Every layout that the matrix can have on this machine.
+fn layouts(matrix: &BlockMatrix<i32>) -> Vec<Layout> {
+    let mut layouts = vec![Layout::new(matrix, Simd::Portable)];
+    #[cfg(target_arch = "x86_64")]
+    if let Simd::Avx2(token) = Simd::detected() {
+        layouts.push(Layout::Float(token, FloatMatrix::new(matrix)));
+        let mut weights = matrix.blocks().iter().flat_map(|block| &*block.weights);
+        if weights.all(|w| w.unsigned_abs() < 1 << 15) {
+            layouts.push(Layout::Digits(token, DigitMatrix::new(matrix)));
+        }
+    }
+    layouts
 }
 
 fn check(q: Modulus, matrix: &BlockMatrix<i32>, inputs: &[Vec<u64>], range: Range<usize>) {
     let expected = reference(q, matrix, inputs);
-    let expected: Vec<_> = expected.iter().map(|row| row[range.clone()].to_vec()).collect();
-    for simd in [Simd::Portable, Simd::detected()] {
-        assert!(product(simd, q, matrix, inputs, range.clone()) == expected, "q {}", q.value());
+    let expected: Vec<_> = expected.iter().map(|row| &row[range.clone()]).collect();
+    let inputs: Vec<&[u64]> = inputs.iter().map(|x| &x[..]).collect();
+    for layout in layouts(matrix) {
+        let prepared = PreparedMatrix { rows: matrix.rows(), cols: matrix.cols(), layout };
+        let mut out = vec![vec![99; range.len()]; matrix.rows()];
+        let mut slices: Vec<&mut [u64]> = out.iter_mut().map(|x| &mut x[..]).collect();
+        prepared.product_range(q, &inputs, range.clone(), &mut slices);
+        let kind = match prepared.layout {
+            Layout::Portable(_) => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Layout::Float(..) => "float",
+            #[cfg(target_arch = "x86_64")]
+            Layout::Digits(..) => "digits",
+        };
+        assert!(out == expected, "{kind}, q {}", q.value());
     }
 }
 
@@ -69,7 +80,7 @@ fn odd_sizes() {
 #[test]
 fn the_largest_weights_and_residues_of_one_sign() {
     for q in primes(13) {
-        for magnitude in [1, 127, 4095, 4096, 32767, 32768, MAX_WEIGHT - 1, MAX_WEIGHT] {
+        for magnitude in [1, 127, 4095, 4096, 16384, 32767, 32768, MAX_WEIGHT - 1, MAX_WEIGHT] {
             for sign in [1, -1] {
                 let matrix = BlockMatrix::new(7, 600, vec![dense(7, 600, |_| sign * magnitude)]).unwrap();
                 let inputs = vec![vec![q.value() - 1, q.value() / 2, q.value() / 2 + 1, 0, 1]; 600];

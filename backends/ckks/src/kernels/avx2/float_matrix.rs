@@ -13,9 +13,10 @@ use std::sync::Arc;
 
 use hec_ir::matrix::{Block, BlockMatrix};
 
+use super::sums::{Sums, load_part, prefetch};
 use crate::arithmetic::Modulus;
 use crate::kernels::Avx2;
-use crate::kernels::lanes::{Lanes, to_float};
+use crate::kernels::lanes::to_float;
 
 /// Rows that one pass over a panel computes.
 const GROUP: usize = 6;
@@ -35,8 +36,6 @@ const AHEAD: usize = 16;
 const SEGMENT: usize = 256;
 /// Terms between reductions from which on it pays to leave residues whole.
 const WORTHWHILE: usize = 64;
-/// Bound on a sum of products.
-const SUM_LIMIT: f64 = 4_503_599_627_370_496.0;
 
 /// A matrix laid out for the kernel.
 #[derive(Clone, Debug)]
@@ -229,7 +228,7 @@ impl FloatBlock {
             for (i, cols) in cols.chunks(segment).enumerate() {
                 self.sum_segment(tile.panel(panel), cols, first + i * segment, sums);
                 if self.cols.len() > limit {
-                    sums.iter_mut().for_each(|sum| *sum = sum.map(|s| tile.split.lanes.reduce(s)));
+                    sums.iter_mut().for_each(|sum| *sum = sum.map(|s| tile.split.sums.lanes.reduce(s)));
                 }
             }
         }
@@ -293,8 +292,7 @@ fn sum_rows<const ROWS: usize>(panel: &[f64], cols: &[u32], weights: &[f64], sum
 /// How residues become floats small enough to sum.
 #[derive(Clone, Copy)]
 struct Split {
-    lanes: Lanes,
-    q: f64,
+    sums: Sums,
     /// Bits of the lower half; 0: residues are whole.
     shift: u32,
     /// Residues in a panel.
@@ -305,17 +303,30 @@ impl Split {
     /// Residues are left whole if enough terms with weights up to `largest` then fit a sum, else halved.
     #[target_feature(enable = "avx2,fma")]
     fn new(q: Modulus, largest: f64) -> Self {
-        let whole = Self { lanes: Lanes::new(q), q: q.as_f64(), shift: 0, residues: 8 };
+        let whole = Self { sums: Sums::new(q, 0), shift: 0, residues: 8 };
+        let shift = q.bits().div_ceil(2);
         match whole.terms(largest) {
             WORTHWHILE.. => whole,
-            _ => Self { shift: q.bits().div_ceil(2), residues: 4, ..whole },
+            _ => Self { sums: Sums::new(q, shift), shift, residues: 4 },
         }
     }
 
     /// How many terms with weights up to `largest` can be added to a reduced sum.
     fn terms(self, largest: f64) -> usize {
-        let part = if self.shift == 0 { self.q } else { f64::from(1 << self.shift) };
-        ((SUM_LIMIT - self.q) / (part * largest.max(1.0))) as usize
+        let part = if self.shift == 0 { self.sums.q } else { f64::from(1 << self.shift) };
+        self.sums.terms(part * largest)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    fn store(self, sum: [__m256d; 2], again: bool, out: &mut [u64]) {
+        if self.shift == 0 {
+            let (low, high) = out.split_at_mut(out.len().min(4));
+            self.sums.store(sum[0], again, low);
+            self.sums.store(sum[1], again, high);
+        } else {
+            self.sums.store(self.sums.join(sum), again, out);
+        }
     }
 
     #[inline]
@@ -328,71 +339,5 @@ impl Split {
         let mask = _mm256_set1_epi64x((1 << self.shift) - 1);
         let high = _mm256_srl_epi64(x, _mm_cvtsi32_si128(self.shift as i32));
         [high, _mm256_and_si256(x, mask)].map(|x| to_float(x))
-    }
-
-    /// Stores the residues of sums, or adds them to what is there.
-    #[inline]
-    #[target_feature(enable = "avx2,fma")]
-    fn store(self, sum: [__m256d; 2], again: bool, out: &mut [u64]) {
-        if self.shift == 0 {
-            let (low, high) = out.split_at_mut(out.len().min(4));
-            self.store_residues(sum[0], again, low);
-            self.store_residues(sum[1], again, high);
-        } else {
-            // |high| <= 2^52 times a power of two is a float, and its quotient by q is below 2^51.
-            let high = _mm256_mul_pd(sum[0], _mm256_set1_pd((1u64 << self.shift) as f64));
-            self.store_residues(_mm256_add_pd(self.lanes.reduce(high), sum[1]), again, out);
-        }
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx2,fma")]
-    fn store_residues(self, sum: __m256d, again: bool, out: &mut [u64]) {
-        let mut residues = self.lanes.to_residue(self.lanes.reduce(sum));
-        if again {
-            residues = self.lanes.add_words(residues, load_part(out));
-        }
-        store_part(residues, out);
-    }
-}
-
-/// Asks for the lines of a slice ahead of time: columns and rows lie on pages of their own, where the machine does not guess.
-#[target_feature(enable = "avx2,fma")]
-fn prefetch(x: &[u64]) {
-    for line in x.chunks(8) {
-        // SAFETY: a prefetch has no effect that a program can see.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) }
-    }
-}
-
-/// Up to four words, zeros after the last.
-#[inline]
-#[target_feature(enable = "avx2,fma")]
-fn load_part(x: &[u64]) -> __m256i {
-    let mut padded = [0; 4];
-    let whole = match x.first_chunk::<4>() {
-        Some(x) => x,
-        None => {
-            padded[..x.len()].copy_from_slice(x);
-            &padded
-        }
-    };
-    // SAFETY: four words.
-    unsafe { _mm256_loadu_si256(whole.as_ptr().cast()) }
-}
-
-/// To up to four words.
-#[inline]
-#[target_feature(enable = "avx2,fma")]
-fn store_part(value: __m256i, out: &mut [u64]) {
-    if let Some(out) = out.first_chunk_mut::<4>() {
-        // SAFETY: four words.
-        unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), value) }
-    } else {
-        let mut words = [0u64; 4];
-        // SAFETY: four words.
-        unsafe { _mm256_storeu_si256(words.as_mut_ptr().cast(), value) }
-        let len = out.len();
-        out.copy_from_slice(&words[..len]);
     }
 }
