@@ -78,12 +78,15 @@ impl Pack<'_> {
                 let sources = affine::moved(op, &operands).map_err(wrap)?;
                 self.rearranged(&variables, sources.0).map(Some)
             }
-            (op, _) => {
-                let reason = format!("{} {}", op.name(), why_not(op));
-                self.obstacles.push(Obstacle { origin: node.origin().clone(), reason });
-                Ok(None)
-            }
+            (op, _) => self.obstacle(node, format!("{} {}", op.name(), why_not(op)), ty).map(Some),
         }
+    }
+
+    /// Notes a node that cannot be packed, and stands an input in for its result, so that what follows is checked as well.
+    fn obstacle(&mut self, node: &Node<Tensors>, reason: String, ty: &TensorType) -> Result<Value, CompileError> {
+        self.obstacles.push(Obstacle { origin: node.origin().clone(), reason });
+        let layout = Layout::Batch { shape: ty.shape.clone() };
+        self.push(slots::Op::Input(slots::Input { name: node.origin().as_str().to_owned(), layout }), &[])
     }
 
     fn push(&mut self, op: slots::Op, operands: &[Value]) -> Result<Value, CompileError> {
@@ -144,9 +147,8 @@ impl Pack<'_> {
             Binary::Sub => slots::Op::Subtract,
             Binary::Mul => slots::Op::Multiply,
             Binary::Div | Binary::Pow | Binary::Max | Binary::Min | Binary::Equal | Binary::Greater | Binary::Less => {
-                let reason = format!("{} of two encrypted values is not a polynomial", Op::Binary(binary).name());
-                self.obstacles.push(Obstacle { origin: node.origin().clone(), reason });
-                return Ok(None);
+                let reason = format!("{} of two encrypted values is not a polynomial", node.op().name());
+                return self.obstacle(node, reason, ty).map(Some);
             }
         };
         let mut spread = [operands[0]; 2];

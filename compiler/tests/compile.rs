@@ -1,12 +1,118 @@
-//! Whole compilations, checked as text and as numbers.
+//! Whole compilations, as text and as counts.
 
 mod common;
 
-use hec_compiler::{Options, compile};
+use hec_compiler::management::{self, Goal, Plan, ProductPolicy};
+use hec_compiler::ranges::{Ranges, Samples};
+use hec_compiler::weights::Weights;
+use hec_compiler::{CompileError, ExplicitParameters, Options, compile, lower};
+use hec_ir::ckks;
+use hec_ir::parameters::Security;
+use hec_ir::tensor::TensorGraph;
 
 #[test]
 fn cryptonets_is_squashed_and_managed() {
-    let model = common::cryptonets();
-    let compiled = compile(&model, &Options::default()).expect("compiles");
-    println!("{}\n{}\n{}\n{}", compiled.tensor, compiled.slots, compiled.program.circuit(), compiled.decisions);
+    let compiled = compile(&common::cryptonets(), &Options::default()).expect("compiles");
+    insta::assert_snapshot!(compiled.program.circuit());
+    insta::assert_snapshot!(compiled.decisions);
+    assert_eq!(
+        ckks::counts(compiled.program.circuit()),
+        ckks::OpCounts { scalar_products: 105_980, products: 945, key_switches: 0, rescales: 100, additions: 0 }
+    );
+}
+
+#[test]
+fn every_security_level_is_held() {
+    for security in Security::ALL {
+        let options = Options { security, ..Options::default() };
+        let compiled = compile(&common::cryptonets(), &options).expect("compiles");
+        let parameters = compiled.program.parameters();
+        assert_eq!(parameters.security(), Some(security));
+        assert!(compiled.decisions.log_qp <= f64::from(compiled.decisions.allowed_log_qp));
+    }
+}
+
+#[test]
+fn more_precision_costs_more_modulus() {
+    let log_qp = |precision| {
+        let options = Options { precision, ..Options::default() };
+        let decisions = compile(&common::cryptonets(), &options).expect("compiles").decisions;
+        assert!(decisions.precision.1 >= precision);
+        decisions.log_qp
+    };
+    assert!(log_qp(6.0) < log_qp(20.0));
+}
+
+fn squarings(count: usize) -> TensorGraph {
+    let mut m = common::Model::new();
+    let mut x = m.input("x", &[1, 2]);
+    for i in 0..count {
+        x = m.square(&format!("square{i}"), x);
+    }
+    m.finish(x)
+}
+
+#[test]
+fn a_model_that_is_too_deep_is_refused_with_the_numbers() {
+    let error = compile(&squarings(150), &Options::default()).expect_err("too deep").to_string();
+    assert!(error.contains("too deep") && error.contains("log2(QP)") && error.contains("allows 3523"), "{error}");
+}
+
+#[test]
+fn explicit_parameters_stand_under_the_same_check() {
+    let explicit = |poly_modulus_degree, coeff_modulus: &[u32]| {
+        let parameters =
+            ExplicitParameters { poly_modulus_degree, coeff_modulus: coeff_modulus.to_vec(), scale_bits: None };
+        compile(&common::cryptonets(), &Options { precision: 6.0, parameters: Some(parameters), ..Options::default() })
+    };
+    let compiled = explicit(8192, &[49, 49, 49, 49]).expect("compiles");
+    assert_eq!(compiled.program.parameters().moduli().len(), 3);
+    let error = explicit(4096, &[49, 49, 49, 49]).expect_err("196 of 106 bits").to_string();
+    assert!(error.contains("the parameters are refused") && error.contains("allows 106 bits"), "{error}");
+    let error = explicit(8192, &[40, 40]).expect_err("40 bits are too few").to_string();
+    assert!(error.contains("too short") && error.contains("node"), "{error}");
+    assert!(matches!(explicit(1000, &[40, 40]), Err(CompileError::Option { name: "params", .. })));
+}
+
+#[test]
+fn branches_of_different_scales_are_brought_together() {
+    let mut m = common::Model::new();
+    let x = m.input("x", &[1, 8]);
+    let a = m.dense("a", x, 8, 8);
+    let s = m.square("s", a);
+    let b = m.dense("b", s, 8, 8);
+    let sum = m.push("residual", hec_ir::tensor::Binary::Add, &[a, b]);
+    let out = m.dense("out", sum, 8, 2);
+    let compiled = compile(&m.finish(out), &Options::default()).expect("compiles");
+    let sums = compiled.program.circuit().nodes().filter(|(_, n)| *n.op() == ckks::Op::Add).count();
+    assert_eq!(sums, 1);
+}
+
+#[test]
+fn the_search_finds_what_trying_every_policy_finds() {
+    let (_, slots) = lower(&common::cryptonets()).expect("packs");
+    let weights = Weights::of_graph(&slots);
+    let ranges = Ranges::of_graph(&slots, (0.0, 1.0), &Samples::new());
+    let goal = Goal { security: Security::Bits128, precision: 10.0, explicit: None };
+    let cost = Options::default().cost;
+    let found = management::search(&slots, &weights, &ranges, &goal, &cost).expect("a plan");
+    let policy = |mask: usize| ProductPolicy {
+        relinearize_before: mask & 1 == 1,
+        rescale_before: mask & 2 == 2,
+        relinearize_after: mask & 4 == 4,
+        rescale_after: mask & 8 == 8,
+    };
+    for mask in 0..256 {
+        let products = vec![policy(mask % 16), policy(mask / 16)];
+        let plan = Plan { products, ..found.plan.clone() };
+        let Ok(other) = management::simulate(&slots, &weights, &ranges, &plan, &cost) else { continue };
+        let feasible = other.precision >= 10.0 && other.log_qp() <= 214.0;
+        assert!(!feasible || other.nanoseconds >= found.simulation.nanoseconds * 0.999, "policy {mask} is cheaper");
+    }
+}
+
+#[test]
+fn the_same_model_gives_the_same_bytes() {
+    let bytes = || compile(&common::cryptonets(), &Options::default()).expect("compiles").program.to_bytes();
+    assert_eq!(bytes(), bytes());
 }

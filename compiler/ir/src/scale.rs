@@ -51,6 +51,11 @@ impl Scale {
         self.primes.iter().map(|(&q, &e)| (q, e))
     }
 
+    /// The largest exponent of an odd prime in absolute value: how far the scale is from a power of two.
+    pub fn largest_exponent(&self) -> u32 {
+        self.factors().map(|(_, e)| e.unsigned_abs()).max().unwrap_or(0)
+    }
+
     /// log2 of the scale.
     pub fn log2(&self) -> f64 {
         f64::from(self.twos) + self.factors().map(|(q, e)| f64::from(e) * (q as f64).log2()).sum::<f64>()

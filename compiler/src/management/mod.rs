@@ -178,6 +178,9 @@ pub fn product_count(graph: &SlotGraph) -> usize {
 /// rational: 1 is then off by half of `2^-MATCH_BITS`.
 const MATCH_BITS: i32 = 14;
 
+/// Squaring doubles the exponents of an exact scale: above this, a multiplication by one makes it a power of two again.
+const LARGEST_EXPONENT: u32 = 1 << 12;
+
 struct Walk<'a, T: Target> {
     plan: &'a Plan,
     values: Vec<T::Value>,
@@ -187,8 +190,18 @@ struct Walk<'a, T: Target> {
 impl<T: Target> Walk<'_, T> {
     fn combine(&mut self, node: Value, operand: Value, weights: &Weights) -> Result<T::Value, T::Error> {
         let x = self.values[operand.index()].clone();
-        let scale = Scale::power_of_two(weights.scale_bits(self.plan.weight_bits));
+        let scale = match weights.scale_bits(self.plan.weight_bits) {
+            0 => Scale::ONE,
+            bits => self.towards_power_of_two(&x, bits),
+        };
         self.target.combine(node, &x, weights, &scale)
+    }
+
+    /// A weight scale of about `2^bits` that takes the scale of `x` to a power of two. Any weight scale is as good as any
+    /// other, and so what rescaling by primes near a power of two leaves does not add up from layer to layer.
+    fn towards_power_of_two(&self, x: &T::Value, bits: i32) -> Scale {
+        let state = self.target.state(x);
+        Scale::power_of_two(state.bits.round() as i32 + bits).over(&state.scale)
     }
 
     fn product(&mut self, node: Value, operands: &[Value], policy: ProductPolicy) -> Result<T::Value, T::Error> {
@@ -198,8 +211,12 @@ impl<T: Target> Walk<'_, T> {
         };
         let relinearize = policy.relinearize_before || degrees > MAX_DEGREE;
         for operand in operands {
-            let prepared = self.reduced(&self.values[operand.index()].clone(), relinearize, policy.rescale_before)?;
-            self.values[operand.index()] = prepared;
+            let mut x = self.values[operand.index()].clone();
+            if self.target.state(&x).scale.largest_exponent() > LARGEST_EXPONENT {
+                let scale = self.towards_power_of_two(&x, MATCH_BITS);
+                x = self.target.combine(node, &x, &Weights::Identity, &scale)?;
+            }
+            self.values[operand.index()] = self.reduced(&x, relinearize, policy.rescale_before)?;
         }
         let product = match operands {
             [x] => self.target.product(node, &self.values[x.index()], None)?,

@@ -218,6 +218,11 @@ impl Scored {
 
 const PLATEAU_SLOPE: f64 = 1e-5;
 
+/// Nodes simulated in one descent.
+const DESCENT_BUDGET: usize = 150_000;
+/// Starts that miss the goal by more bits than this are not descended from.
+const HOPELESS: f64 = 600.0;
+
 impl Space<'_> {
     fn score(&self, plan: &Plan) -> Result<Scored, Infeasible> {
         let simulation = simulate(self.graph, self.weights, self.ranges, plan, self.cost)?;
@@ -247,7 +252,9 @@ impl Space<'_> {
             key(a).partial_cmp(&key(b)).unwrap_or(std::cmp::Ordering::Equal)
         });
         starts.truncate(6);
-        let descended = starts.into_iter().map(|(plan, scored)| self.descend(plan, scored));
+        let descended = starts
+            .into_iter()
+            .map(|(plan, scored)| if scored.excess > HOPELESS { (plan, scored) } else { self.descend(plan, scored) });
         let best = descended.reduce(|best, next| if next.1.better_than(&best.1) { next } else { best });
         best.ok_or_else(|| failure.unwrap_or(Infeasible::Scales(Origin::from(""))))
     }
@@ -280,12 +287,18 @@ impl Space<'_> {
         plans
     }
 
-    /// Takes the best neighbour along each coordinate in turn until none is better.
+    /// Takes the best neighbour along each coordinate in turn until none is better, or until as many were tried as a graph of
+    /// this size is worth.
     fn descend(&self, mut plan: Plan, mut scored: Scored) -> (Plan, Scored) {
+        let mut budget = DESCENT_BUDGET / (self.graph.len() + 1);
         loop {
             let mut improved = false;
             for coordinate in 0..self.coordinates() {
                 for neighbour in self.neighbours(&plan, coordinate) {
+                    if budget == 0 {
+                        return (plan, scored);
+                    }
+                    budget -= 1;
                     if let Ok(found) = self.score(&neighbour)
                         && found.better_than(&scored)
                     {

@@ -47,7 +47,7 @@ pub struct Requirement {
 /// Why a plan leads nowhere.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Infeasible {
-    /// An explicit chain is too short for a value.
+    /// The chain is too short for a value.
     Chain(Requirement),
     /// Two scales cannot be made equal at this node.
     Scales(Origin),
@@ -55,6 +55,8 @@ pub enum Infeasible {
 
 /// Bits between a message's bound and half of the modulus.
 const HEADROOM_BITS: f64 = 1.0;
+/// No modulus of any ring holds a larger scale, in bits.
+const LARGEST_SCALE: f64 = 8192.0;
 /// The largest size that is asked of a prime, so that enough primes lie near it.
 pub(crate) const PRIME_BITS: f64 = MAX_PRIME_BITS as f64 - 0.1;
 
@@ -226,6 +228,10 @@ impl Target for Run<'_> {
             scale: a.state.scale.times(&b.state.scale),
             bits: a.state.bits + b.state.bits,
         };
+        if state.bits > LARGEST_SCALE {
+            let requirement = Requirement { origin: self.origin.clone(), depth: state.depth, bits: state.bits };
+            return Err(Infeasible::Chain(requirement));
+        }
         let (bound, size) = (self.ranges.bound(node), self.ranges.size(node));
         Ok(self.require(Simulated { state, length: a.length, bound, size, error: error.hypot(a.error * b.error) }))
     }

@@ -17,6 +17,16 @@ pub struct Pass {
     run: fn(&TensorGraph) -> Result<TensorGraph, GraphError>,
 }
 
+impl Pass {
+    /// Runs this pass alone, and removes what is dead after it.
+    ///
+    /// # Errors
+    /// If a rewritten node does not fit its operands.
+    pub fn run(&self, graph: &TensorGraph) -> Result<TensorGraph, GraphError> {
+        Ok((self.run)(graph)?.without_dead_nodes())
+    }
+}
+
 /// All passes in the order in which they run.
 pub const PASSES: &[Pass] = &[
     Pass { name: "fold-constants", description: "operations on constants are computed now", run: fold_constants::run },
@@ -47,11 +57,5 @@ pub const PASSES: &[Pass] = &[
 /// # Errors
 /// If a rewritten node does not fit its operands.
 pub fn run(graph: &TensorGraph) -> Result<TensorGraph, GraphError> {
-    PASSES.iter().try_fold(graph.clone(), |graph, pass| Ok((pass.run)(&graph)?.without_dead_nodes()))
-}
-
-#[cfg(test)]
-pub(crate) fn run_one(name: &str, graph: &TensorGraph) -> TensorGraph {
-    let pass = PASSES.iter().find(|pass| pass.name == name).expect("a pass of this name");
-    (pass.run)(graph).expect("a well-typed graph").without_dead_nodes()
+    PASSES.iter().try_fold(graph.clone(), |graph, pass| pass.run(&graph))
 }

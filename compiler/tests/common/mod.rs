@@ -1,5 +1,5 @@
 //! Small models made in code.
-#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(dead_code, clippy::expect_used, reason = "test support; each test file uses its own part")]
 
 use std::sync::Arc;
 
@@ -103,4 +103,24 @@ pub fn cryptonets() -> TensorGraph {
 /// A reproducible image in `[0, 1]`.
 pub fn image(model: &mut Model, size: usize) -> Vec<f64> {
     (0..size).map(|_| model.random().abs()).collect()
+}
+
+/// The value of `graph`'s first output for one sample, by the reference semantics.
+pub fn evaluate(graph: &TensorGraph, input: &[f64]) -> Vec<f64> {
+    let mut values: Vec<Tensor> = Vec::new();
+    for (_, node) in graph.nodes() {
+        let operands: Vec<&Tensor> = node.operands().iter().map(|v| &values[v.index()]).collect();
+        values.push(match node.op() {
+            Op::Input(i) => Tensor::from_values(i.ty.element, &i.ty.shape, input.to_vec()).expect("a whole sample"),
+            op => op.evaluate(&operands).expect("a value"),
+        });
+    }
+    values[graph.outputs()[0].value.index()].values().to_vec()
+}
+
+/// The largest difference, relative to the largest value.
+pub fn distance(a: &[f64], b: &[f64]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let size = b.iter().fold(1e-300, |m: f64, v| m.max(v.abs()));
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max) / size
 }

@@ -26,6 +26,9 @@ pub const MAX_DEGREE: usize = 4;
 /// Integer weights of a [`Combine`] are at most `2^MAX_WEIGHT_BITS` in absolute value.
 pub const MAX_WEIGHT_BITS: u32 = 24;
 
+/// Exponents in an exact scale stay below this, so that the arithmetic of scales cannot overflow.
+const MAX_SCALE_EXPONENT: u32 = 1 << 20;
+
 /// An operation on arrays of ciphertexts.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Op {
@@ -299,6 +302,9 @@ fn fits_modulus(parameters: &Parameters, ty: Type) -> Result<Type, TypeError> {
     if ty.level > parameters.max_level() {
         let max = parameters.max_level();
         return Err(TypeError::new(format!("level {} is above the chain's last level {max}", ty.level)));
+    }
+    if ty.scale.largest_exponent().max(ty.scale.twos().unsigned_abs()) > MAX_SCALE_EXPONENT {
+        return Err(TypeError::new("the scale is a quotient of too many primes"));
     }
     let (scale, modulus) = (ty.scale.log2(), parameters.log_q(ty.level));
     if scale >= modulus {

@@ -1,6 +1,6 @@
 //! The program: what the compiler writes and the runtime reads.
 //!
-//! A program file is `HECPROG\0`, a version, the BLAKE3 digest of what follows, and a protobuf message ([`wire`]) of the
+//! A program file is `HECPROG\0`, a version, the BLAKE3 digest of what follows, and a protobuf message (prost messages) of the
 //! source graph, the circuit and the parameters. Types are not stored: reading rebuilds every node, so a file can only
 //! hold graphs that the dialects accept, under parameters that the security table accepts.
 

@@ -1,0 +1,124 @@
+//! Each pass as text before and after, and as numbers: the meaning stays.
+
+mod common;
+
+use common::{Model, distance, evaluate};
+use hec_compiler::{lower, passes, ranges};
+use hec_ir::tensor::{Binary, MatMul, TensorGraph, Transpose, Unary};
+
+/// What `pass` makes of `graph`, after checking that a random sample gives the same result.
+fn after(pass: &str, graph: &TensorGraph) -> String {
+    let pass = passes::PASSES.iter().find(|p| p.name == pass).expect("a pass of this name");
+    let result = pass.run(graph).expect("a well-typed graph");
+    let (value, _) = graph.inputs().next().expect("an input");
+    let elements = graph.ty(value).known().expect("a type").elements();
+    let sample = common::image(&mut Model::new(), elements);
+    let distance = distance(&evaluate(&result, &sample), &evaluate(graph, &sample));
+    assert!(distance < 1e-9, "the pass changed the result by {distance}");
+    result.to_string()
+}
+
+#[test]
+fn constants_are_folded() {
+    let mut m = Model::new();
+    let x = m.input("x", &[1, 3]);
+    let variance = m.constant(&[3], vec![4.0, 9.0, 16.0]);
+    let deviation = m.push("bn", Unary::Sqrt, &[variance]);
+    let y = m.push("bn", Binary::Div, &[x, deviation]);
+    insta::assert_snapshot!(after("fold-constants", &m.finish(y)));
+}
+
+#[test]
+fn products_of_one_value_become_polynomials() {
+    let mut m = Model::new();
+    let x = m.input("x", &[1, 3]);
+    let half = m.constant(&[], vec![0.5]);
+    let square = m.push("square", Binary::Mul, &[x, x]);
+    let linear = m.push("linear", Binary::Mul, &[x, half]);
+    let sum = m.push("sum", Binary::Add, &[square, linear]);
+    let y = m.push("shift", Binary::Add, &[sum, half]);
+    insta::assert_snapshot!(after("recognise-polynomials", &m.finish(y)));
+}
+
+#[test]
+fn quadratics_become_one_squaring() {
+    let mut m = Model::new();
+    let x = m.input("x", &[1, 3]);
+    let coefficients = [0.25, 0.5, 0.125].into();
+    let y = m.push("act", hec_ir::tensor::Polynomial { coefficients }, &[x]);
+    insta::assert_snapshot!(after("complete-squares", &m.finish(y)));
+}
+
+#[test]
+fn batch_norm_goes_into_the_convolution() {
+    let mut m = Model::new();
+    let x = m.input("x", &[1, 1, 4, 4]);
+    let y = m.conv("conv", x, [2, 1, 3, 3], 1, 1);
+    let (scale, shift) = (m.weights(&[2, 1, 1], 2.0), m.weights(&[1, 2, 1, 1], 1.0));
+    let y = m.push("bn", Binary::Mul, &[y, scale]);
+    let y = m.push("bn", Binary::Add, &[y, shift]);
+    insta::assert_snapshot!(after("fold-batch-norm", &m.finish(y)));
+}
+
+#[test]
+fn a_value_that_is_used_twice_keeps_its_convolution() {
+    let mut m = Model::new();
+    let x = m.input("x", &[1, 1, 4, 4]);
+    let y = m.conv("conv", x, [2, 1, 3, 3], 1, 1);
+    let scale = m.weights(&[2, 1, 1], 2.0);
+    let scaled = m.push("scaled", Binary::Mul, &[y, scale]);
+    let sum = m.push("sum", Binary::Add, &[y, scaled]);
+    let graph = m.finish(sum);
+    assert_eq!(after("fold-batch-norm", &graph), graph.to_string());
+}
+
+#[test]
+fn runs_are_squashed_where_that_is_cheaper() {
+    // Pool, wide convolution, pool, dense: 845 x 100 weights are fewer than those of the parts.
+    insta::assert_snapshot!(after("squash-linear-runs", &common::cryptonets()));
+}
+
+#[test]
+fn a_convolution_stays_one_where_squashing_is_dearer() {
+    let mut m = Model::new();
+    let x = m.input("x", &[1, 1, 16, 16]);
+    let y = m.conv("conv", x, [1, 1, 3, 3], 1, 1);
+    let y = m.flatten("flatten", y, 256);
+    let y = m.dense("dense", y, 256, 255);
+    insta::assert_snapshot!(after("squash-linear-runs", &m.finish(y)));
+}
+
+#[test]
+fn lowering_to_slots_keeps_the_meaning() {
+    let mut m = Model::new();
+    let x = m.input("x", &[1, 2, 6, 6]);
+    let y = m.conv("conv", x, [4, 2, 3, 3], 2, 1);
+    let y = m.push("transpose", Transpose { permutation: vec![0, 2, 3, 1] }, &[y]);
+    let w = m.weights(&[4, 3], 1.0);
+    let y = m.push("matmul", MatMul, &[y, w]);
+    let left = m.weights(&[2, 3], 1.0);
+    let y = m.push("left", MatMul, &[left, y]);
+    let y = m.push("cube", hec_ir::tensor::Polynomial { coefficients: [0.1, 0.0, -0.5, 0.25].into() }, &[y]);
+    let z = m.push("gate", Binary::Mul, &[y, y]);
+    let y = m.push("sum", Binary::Sub, &[z, y]);
+    let graph = m.finish(y);
+    let (_, slots) = lower(&graph).expect("packs");
+    let sample = common::image(&mut Model::new(), 72);
+    let packed = ranges::evaluate(&slots, |_, _| sample.clone());
+    let found = &packed[slots.outputs()[0].value.index()];
+    assert!(distance(found, &evaluate(&graph, &sample)) < 1e-9);
+}
+
+#[test]
+fn every_obstacle_is_reported_at_once() {
+    let mut m = Model::new();
+    let x = m.input("x", &[1, 4]);
+    let y = m.push("first", Unary::Relu, &[x]);
+    let y = m.push("second", Unary::Sigmoid, &[y]);
+    let w = m.weights(&[4, 2], 1.0);
+    let y = m.push("fine", MatMul, &[y, w]);
+    let z = m.push("third", Binary::Div, &[y, y]);
+    let error = lower(&m.finish(z)).expect_err("nothing of this can be encrypted").to_string();
+    let named: Vec<bool> = ["\"first\"", "\"second\"", "\"third\"", "\"fine\""].map(|n| error.contains(n)).to_vec();
+    assert_eq!(named, [true, true, true, false], "{error}");
+}
