@@ -74,30 +74,7 @@ class Classical(nn.Module):
         return self.fc(self.dropout(self.flatten(x)))
 
 
-class Teacher(nn.Module):
-    """A larger network whose outputs the small ones can learn from (train.py --teacher)."""
-
-    def __init__(self, width=32):
-        super().__init__()
-        w = width
-
-        def block(i, o):
-            return [nn.Conv2d(i, o, 3, padding=1, bias=False), nn.BatchNorm2d(o), nn.ReLU()]
-
-        self.body = nn.Sequential(
-            *block(1, w), nn.MaxPool2d(2), *block(w, 2 * w), *block(2 * w, 2 * w), nn.MaxPool2d(2),
-            *block(2 * w, 4 * w), *block(4 * w, 4 * w), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-            nn.Dropout(0.2), nn.Linear(4 * w, 10),
-        )
-
-    def features(self, x):
-        return self.body(x), ()
-
-    def forward(self, x):
-        return self.body(x)
-
-
-NETS = {"cryptonets": CryptoNets, "classical": Classical, "teacher": Teacher}
+NETS = {"cryptonets": CryptoNets, "classical": Classical}
 
 
 def folded(net):
