@@ -27,6 +27,8 @@ pub struct Decisions {
     pub precision: (f64, f64),
     /// Predicted seconds on one core for one full batch, client and server.
     pub seconds: f64,
+    /// Bytes of the ciphertexts that are alive at once while a batch is evaluated.
+    pub peak_bytes: u64,
     /// Samples in one full batch.
     pub batch: usize,
     /// Whether ranges were narrowed by samples.
@@ -72,6 +74,7 @@ impl Decisions {
             prime_bits: (bits(parameters.moduli()), bits(parameters.special_primes())),
             precision: (options.precision, found.simulation.precision),
             seconds: found.simulation.nanoseconds * 1e-9,
+            peak_bytes: ckks::peak_ciphertext_bytes(program.circuit()),
             batch: parameters.slots(),
             calibrated: ranges.calibrated,
             counts: ckks::counts(program.circuit()),
@@ -131,6 +134,11 @@ impl fmt::Display for Decisions {
         } else {
             writeln!(f, "  ranges from interval bounds (calibration samples would narrow them)")?;
         }
-        write!(f, "  about {:.1} s on one core for a full batch, encryption included", self.seconds)
+        let megabytes = self.peak_bytes as f64 / 1e6;
+        write!(
+            f,
+            "  about {:.1} s on one core for a full batch, encryption included; ciphertexts take {megabytes:.0} MB",
+            self.seconds
+        )
     }
 }

@@ -7,7 +7,7 @@
 
 mod needs;
 
-pub use needs::{KeyNeeds, OpCounts, Relinearization, counts, key_needs, multiplicative_depth};
+pub use needs::{KeyNeeds, OpCounts, Relinearization, counts, key_needs, multiplicative_depth, peak_ciphertext_bytes};
 
 use std::fmt;
 use std::sync::Arc;

@@ -83,3 +83,49 @@ pub fn multiplicative_depth(circuit: &Circuit) -> Vec<usize> {
     }
     depths
 }
+
+/// Bytes of the ciphertexts that are alive at once when `circuit` is executed, at the most: every array from its making to its
+/// last use. Operands of elementwise operations at their last use are freed element by element. Residues take 8 bytes.
+pub fn peak_ciphertext_bytes(circuit: &Circuit) -> u64 {
+    let degree = circuit.context().ring_degree() as u64;
+    let bytes = |value: Value| {
+        let ty = circuit.ty(value);
+        8 * degree * ty.length as u64 * (ty.degree as u64 + 1) * (ty.level as u64 + 1)
+    };
+    let mut uses = circuit.use_counts();
+    // Inputs are all encrypted before the first operation.
+    let mut live: u64 = circuit.inputs().map(|(value, _)| bytes(value)).sum();
+    let mut peak = live;
+    for (value, node) in circuit.nodes() {
+        let mut operands = node.operands().to_vec();
+        operands.sort_unstable();
+        operands.dedup();
+        let freed = |v: &&Value| {
+            let own = node.operands().iter().filter(|o| o == v).count() as u32;
+            uses[v.index()] == own
+        };
+        let released: u64 = operands.iter().filter(freed).map(|v| bytes(*v)).sum();
+        let made = bytes(value);
+        match node.op() {
+            Op::Input(_) => {}
+            Op::Combine(_) => {
+                peak = peak.max(live + made);
+                live = live + made - released;
+            }
+            Op::Multiply
+            | Op::Square
+            | Op::Add
+            | Op::Subtract
+            | Op::Concat
+            | Op::Gather(_)
+            | Op::Relinearize
+            | Op::Rescale
+            | Op::DropLevel(_) => {
+                live = live + made - released;
+                peak = peak.max(live);
+            }
+        }
+        node.operands().iter().for_each(|operand| uses[operand.index()] -= 1);
+    }
+    peak
+}
