@@ -116,6 +116,14 @@ pub fn sample_shape(shape: &[usize]) -> &[usize] {
     shape.get(1..).unwrap_or(&[])
 }
 
+/// The backend called `name`.
+pub fn backend(name: &str) -> Result<&'static dyn hec::Backend, Failure> {
+    hec::backend(name).ok_or_else(|| {
+        let known = hec::BACKENDS.iter().map(|b| format!("\n  {:<14} {}", b.name(), b.description()));
+        format!("there is no backend \"{name}\"; there are:{}", known.collect::<String>()).into()
+    })
+}
+
 /// `[NAME=]PATH`.
 pub fn split_name(argument: &str) -> (Option<&str>, PathBuf) {
     match argument.split_once('=') {

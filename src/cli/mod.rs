@@ -1,5 +1,6 @@
 //! The command line.
 
+mod bench;
 mod compile;
 mod console;
 mod files;
@@ -28,6 +29,8 @@ enum Command {
     Compile(compile::Arguments),
     /// Run a model or a program on samples, and say how well and how fast.
     Run(run::Arguments),
+    /// Time a whole model, on one core and on all.
+    Bench(bench::Arguments),
     /// Print the graph of a model or a program, after any stage.
     Inspect(inspect::Arguments),
 }
@@ -41,6 +44,7 @@ pub fn main() -> ExitCode {
     let done = match arguments.command {
         Command::Compile(arguments) => compile::run(&arguments),
         Command::Run(arguments) => run::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
     };
     match done {

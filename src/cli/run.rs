@@ -40,12 +40,7 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let Some(backend) = hec::backend(&arguments.backend) else {
-        let known = hec::BACKENDS.iter().map(|b| format!("\n  {:<14} {}", b.name(), b.description()));
-        return Err(
-            format!("there is no backend \"{}\"; there are:{}", arguments.backend, known.collect::<String>()).into()
-        );
-    };
+    let backend = files::backend(&arguments.backend)?;
     if let Some(threads) = arguments.threads {
         rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global()?;
     }
