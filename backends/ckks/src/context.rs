@@ -1,10 +1,13 @@
+use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use hec_ir::Scale;
 use hec_ir::parameters::Parameters;
 
 use crate::arithmetic::Modulus;
+use crate::automorphism;
+use crate::count::{Counters, Work};
 use crate::encoding::fft::SpecialFft;
 use crate::error::Error;
 use crate::kernels::BaseConversion;
@@ -26,15 +29,26 @@ struct Inner {
     tables: Vec<NttTable>,
     fft: SpecialFft,
     switches: Vec<OnceLock<Switch>>,
+    /// By Galois element.
+    permutations: Mutex<BTreeMap<u64, Arc<[u32]>>>,
     pool: Pool,
+    counters: Counters,
 }
 
 /// Constants of key switching at one level.
 pub(crate) struct Switch {
     pub(crate) digits: Vec<Digit>,
-    /// From the special primes to `q_0 ..= q_level`.
+    /// By `P`.
+    pub(crate) special: Division,
+    /// By `P q_level`; none at level 0.
+    pub(crate) special_and_last: Option<Division>,
+}
+
+/// How to divide polynomials over `q_0 ..= q_level, p_0 ..` by the product of their last primes.
+pub(crate) struct Division {
+    /// From the divisor's primes to the others.
     pub(crate) down: BaseConversion,
-    /// `P^-1` modulo `q_0 ..= q_level`.
+    /// The divisor's inverse modulo the primes that remain.
     pub(crate) inverse: Vec<u64>,
 }
 
@@ -54,7 +68,10 @@ impl Context {
         let tables = moduli.iter().map(|&q| NttTable::new(q, log_n)).collect();
         let switches = parameters.moduli().iter().map(|_| OnceLock::new()).collect();
         let fft = SpecialFft::new(log_n - 1);
-        Self(Arc::new(Inner { parameters: parameters.clone(), moduli, tables, fft, switches, pool: Pool::default() }))
+        let permutations = Mutex::default();
+        let (pool, counters) = (Pool::default(), Counters::default());
+        let parameters = parameters.clone();
+        Self(Arc::new(Inner { parameters, moduli, tables, fft, switches, permutations, pool, counters }))
     }
 
     /// The parameters.
@@ -138,21 +155,57 @@ impl Context {
             let others: Vec<Modulus> = rows.map(|row| self.modulus(row)).collect();
             Digit { up: BaseConversion::new(&self.chain(level)[limbs.clone()], &others), limbs }
         };
+        let division = |kept: &[Modulus], more: &[Modulus]| {
+            let divisor = [more, self.special()].concat();
+            let inverse = |q: &Modulus| q.inv(divisor.iter().fold(1, |product, p| q.mul(product, q.reduce(p.value()))));
+            Division { down: BaseConversion::new(&divisor, kept), inverse: kept.iter().map(inverse).collect() }
+        };
+        let chain = self.chain(level);
         Switch {
             digits: (0..digits).map(digit).collect(),
-            down: BaseConversion::new(self.special(), self.chain(level)),
-            inverse: (0..=level).map(|row| self.modulus(row).inv(self.special_product(row))).collect(),
+            special: division(chain, &[]),
+            special_and_last: (level > 0).then(|| division(&chain[..level], &chain[level..])),
         }
+    }
+
+    /// The automorphism of an odd element below `2N` as a permutation in the NTT domain. Tables are kept: 4 N bytes for each
+    /// element that was ever used.
+    pub(crate) fn permutation(&self, element: u64) -> Arc<[u32]> {
+        let mut known = self.0.permutations.lock().unwrap_or_else(PoisonError::into_inner);
+        let make = || automorphism::permutation(element, self.parameters().log_n()).into();
+        Arc::clone(known.entry(element).or_insert_with(make))
+    }
+
+    /// Notes that work was done: counted in tests, nothing otherwise.
+    pub(crate) fn count(&self, work: Work, times: usize) {
+        self.0.counters.add(work, times);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.0.counters
+    }
+
+    /// One limb to the NTT domain.
+    pub(crate) fn forward_limb(&self, row: usize, limb: &mut [u64]) {
+        self.count(Work::Transform, 1);
+        self.table(row).forward(limb);
+    }
+
+    /// One limb to coefficients.
+    pub(crate) fn inverse_limb(&self, row: usize, limb: &mut [u64]) {
+        self.count(Work::Transform, 1);
+        self.table(row).inverse(limb);
     }
 
     /// To the NTT domain; limb `i` is that of row `row(i)`.
     pub(crate) fn forward(&self, poly: &mut Poly, row: impl Fn(usize) -> usize + Sync + Send) {
-        poly.for_each_limb(|i, limb| self.table(row(i)).forward(limb));
+        poly.for_each_limb(|i, limb| self.forward_limb(row(i), limb));
     }
 
     /// To coefficients; limb `i` is that of row `row(i)`.
     pub(crate) fn inverse(&self, poly: &mut Poly, row: impl Fn(usize) -> usize + Sync + Send) {
-        poly.for_each_limb(|i, limb| self.table(row(i)).inverse(limb));
+        poly.for_each_limb(|i, limb| self.inverse_limb(row(i), limb));
     }
 
     /// The polynomial with these coefficients, in coefficient form.

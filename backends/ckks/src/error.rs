@@ -1,5 +1,7 @@
 use hec_ir::Scale;
 
+use crate::automorphism::Automorphism;
+
 /// Why an operation was refused. Operands are never changed silently to make them fit.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -82,6 +84,16 @@ pub enum Error {
         max: usize,
         /// The degree found.
         found: usize,
+    },
+    /// The keys hold none for an automorphism that is needed.
+    #[error("{operation}: no key for the {automorphism} (Galois element {element})")]
+    MissingGaloisKey {
+        /// The operation.
+        operation: &'static str,
+        /// What is to be done to the slots.
+        automorphism: Automorphism,
+        /// Its Galois element: the exponent `g` of `X -> X^g`.
+        element: u64,
     },
     /// Keys are to be switched under parameters that have no special primes.
     #[error("key switching needs special primes, and these parameters have none")]

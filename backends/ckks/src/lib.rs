@@ -68,9 +68,11 @@
 
 pub mod adapter;
 pub mod arithmetic;
+mod automorphism;
 mod bytes;
 mod ciphertext;
 mod context;
+mod count;
 mod encoding;
 mod encryption;
 mod error;
@@ -84,13 +86,14 @@ mod poly;
 mod sampling;
 mod scratch;
 
+pub use automorphism::Automorphism;
 pub use bytes::ReadError;
 pub use ciphertext::{Ciphertext, MAX_DEGREE};
 pub use context::Context;
 pub use encoding::Complex;
 pub use error::Error;
 pub use kernels::{MAX_WEIGHT, PreparedMatrix, WeightError};
-pub use keys::{KeySwitchKey, PublicKey, RelinearizationKeys, SecretKey};
+pub use keys::{GaloisKey, GaloisKeys, KeySwitchKey, PublicKey, RelinearizationKeys, SecretKey};
 pub use plaintext::Plaintext;
 pub use sampling::{Randomness, SEED_BYTES, Seed};
 

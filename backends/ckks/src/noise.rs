@@ -82,7 +82,7 @@ pub fn rescale(ring_degree: usize, std: f64, prime: f64, degree: usize) -> f64 {
     add(std / prime, rounding(ring_degree, degree))
 }
 
-/// What one key switch, or one relinearization of `parts` polynomials, adds.
+/// What one key switch, or one relinearization of `parts` polynomials, or one rotation or conjugation (`parts` of 1), adds.
 ///
 /// `sum_d [c]_d e_d / P` with digits uniform between plus and minus half of the digit's modulus `D_d`, and the
 /// rounding of the division by `P` for two polynomials: `sqrt(parts N sigma^2 sum_d (D_d / P)^2 / 12 + (1 + h) / 12)`.

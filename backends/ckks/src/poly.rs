@@ -55,16 +55,16 @@ impl Poly {
 
     /// Calls `work(i, limb i)` for each limb, on several threads if there is enough to do.
     pub(crate) fn for_each_limb(&mut self, work: impl Fn(usize, &mut [u64]) + Sync + Send) {
-        if self.data.len() >= PARALLEL_FROM {
+        if self.is_large() {
             self.data.par_chunks_exact_mut(self.n).enumerate().for_each(|(i, limb)| work(i, limb));
         } else {
             self.iter_mut().enumerate().for_each(|(i, limb)| work(i, limb));
         }
     }
 
-    /// Sets all residues to 0.
-    pub(crate) fn clear(&mut self) {
-        self.data.fill(0);
+    /// Whether work for each limb is worth several threads.
+    pub(crate) fn is_large(&self) -> bool {
+        self.data.len() >= PARALLEL_FROM
     }
 
     /// Overwrites with the first limbs of `other`, as many as there are.

@@ -16,6 +16,8 @@ pub(super) enum Kind {
     KeySwitchKey = 3,
     RelinearizationKeys = 4,
     SecretKey = 5,
+    GaloisKey = 6,
+    GaloisKeys = 7,
 }
 
 impl Kind {
@@ -26,6 +28,8 @@ impl Kind {
             Self::KeySwitchKey => "key-switching key",
             Self::RelinearizationKeys => "set of relinearization keys",
             Self::SecretKey => "secret key",
+            Self::GaloisKey => "Galois key",
+            Self::GaloisKeys => "set of Galois keys",
         }
     }
 

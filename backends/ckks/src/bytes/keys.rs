@@ -21,7 +21,7 @@ struct PublicKeyMessage {
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct KeySwitchMessage {
+pub(super) struct KeySwitchMessage {
     #[prost(uint32, tag = "1")]
     level: u32,
     #[prost(bytes = "vec", tag = "2")]
@@ -37,7 +37,7 @@ struct RelinearizationMessage {
 }
 
 /// Bytes of a field with a tag below 16.
-fn field_len(content: usize) -> usize {
+pub(super) fn field_len(content: usize) -> usize {
     key_len(1) + encoded_len_varint(content as u64) + content
 }
 
@@ -98,7 +98,7 @@ fn switch_moduli(context: &Context, level: usize) -> Vec<Modulus> {
 }
 
 /// The length of the longest key-switching key's message.
-fn longest_switch(context: &Context) -> usize {
+pub(super) fn longest_switch(context: &Context) -> usize {
     let top = context.max_level();
     let poly = packed_len(context.n(), &switch_moduli(context, top));
     MAX_METADATA + context.digits(top).unwrap_or(0) * field_len(poly)
@@ -140,7 +140,7 @@ impl KeySwitchKey {
         Self::from_message(context, kind, &message)
     }
 
-    fn message(&self, context: &Context) -> KeySwitchMessage {
+    pub(super) fn message(&self, context: &Context) -> KeySwitchMessage {
         let moduli = switch_moduli(context, self.level);
         let b = self.parts.b.iter().map(|poly| pack(poly, &moduli)).collect();
         KeySwitchMessage { b, ..self.metadata() }
@@ -150,12 +150,12 @@ impl KeySwitchKey {
         KeySwitchMessage { level: self.level as u32, seed: self.parts.seed.to_vec(), b: Vec::new() }
     }
 
-    fn message_len(&self, context: &Context) -> usize {
+    pub(super) fn message_len(&self, context: &Context) -> usize {
         let poly = packed_len(context.n(), &switch_moduli(context, self.level));
         self.metadata().encoded_len() + self.parts.b.len() * field_len(poly)
     }
 
-    fn from_message(context: &Context, kind: Kind, message: &KeySwitchMessage) -> Result<Self, ReadError> {
+    pub(super) fn from_message(context: &Context, kind: Kind, message: &KeySwitchMessage) -> Result<Self, ReadError> {
         let level = message.level as usize;
         if level > context.max_level() {
             return Err(kind.malformed(format_args!("level {level}, expected at most {}", context.max_level())));

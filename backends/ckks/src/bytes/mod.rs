@@ -12,6 +12,7 @@
 
 mod ciphertext;
 mod container;
+mod galois;
 mod keys;
 mod packing;
 

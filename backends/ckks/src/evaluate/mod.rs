@@ -1,10 +1,13 @@
 //! Operations on ciphertexts. None of them takes a secret key, and none adjusts an operand: where levels, scales or
 //! degrees do not fit, the error says what was expected and what was found.
 
+mod digits;
+mod divide;
 mod linear;
 mod matrix;
 mod product;
 mod rescale;
+mod rotate;
 mod switch;
 
 pub use linear::{
@@ -14,7 +17,8 @@ pub use linear::{
 pub use matrix::scalar_matrix;
 pub use product::{multiply, square};
 pub use rescale::{drop_level, rescale};
-pub use switch::{key_switch, relinearize};
+pub use rotate::{conjugate, inner_sum, inner_sum_rotations, rotate, rotate_many, rotate_rescale};
+pub use switch::{key_switch, multiply_relinearize_rescale, relinearize, relinearize_rescale};
 
 use crate::ciphertext::Ciphertext;
 use crate::context::Context;

@@ -1,6 +1,7 @@
 use super::check_levels;
 use crate::ciphertext::{Ciphertext, MAX_DEGREE};
 use crate::context::{Context, check_scale};
+use crate::count::Work;
 use crate::error::Error;
 use crate::kernels;
 use crate::poly::Poly;
@@ -61,6 +62,7 @@ fn empty_product(
     }
     let scale = a.scale.times(&b.scale);
     check_scale(operation, &scale)?;
+    context.count(Work::Product, 1);
     let zero = || Poly::zero(context.n(), a.level + 1);
     Ok(Ciphertext::new(context, (0..=degree).map(|_| zero()).collect(), scale))
 }

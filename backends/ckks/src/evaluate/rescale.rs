@@ -26,11 +26,11 @@ fn divide_by_last(context: &Context, level: usize, poly: &Poly) -> Poly {
     let divisor = context.modulus(level + 1);
     let mut last = context.scratch(1);
     last.limb_mut(0).copy_from_slice(poly.limb(level + 1));
-    context.table(level + 1).inverse(last.limb_mut(0));
+    context.inverse_limb(level + 1, last.limb_mut(0));
     let mut rest = context.scratch(level + 1);
     rest.for_each_limb(|row, limb| {
         kernels::reduce_centered(limb, context.modulus(row), last.limb(0), divisor);
-        context.table(row).forward(limb);
+        context.forward_limb(row, limb);
     });
     let mut result = poly.prefix(level + 1);
     for (row, (x, y)) in result.iter_mut().zip(rest.iter()).enumerate() {

@@ -1,9 +1,10 @@
+use super::digits::{add_products, raise};
+use super::divide::{Divisor, lower};
+use super::product::{multiply, square};
 use crate::ciphertext::Ciphertext;
-use crate::context::{Context, Digit, Switch};
+use crate::context::Context;
 use crate::error::Error;
-use crate::kernels;
 use crate::keys::{KeySwitchKey, RelinearizationKeys};
-use crate::poly::Poly;
 
 /// Brings a ciphertext of degree 2 to 4 to degree 1. The products with the keys of all powers of `s` are summed before
 /// one division by the special primes.
@@ -12,7 +13,41 @@ use crate::poly::Poly;
 /// [`Error::Parameters`], [`Error::NoSpecialPrimes`]; [`Error::DegreeRange`] if the degree is 1 or above what the keys serve;
 /// [`Error::LevelTooHigh`] if the level is above the keys'.
 pub fn relinearize(context: &Context, a: &Ciphertext, keys: &RelinearizationKeys) -> Result<Ciphertext, Error> {
-    let operation = "relinearize";
+    relinearize_by(context, "relinearize", a, keys, Divisor::Special)
+}
+
+/// [`relinearize`], then [`super::rescale`], in one division by `P q_l`: instead of `k + l + 1` transforms for the special primes and
+/// `l + 1` for the rescaling, each of the two polynomials takes `k + 1 + l`. That is `2 (l + 1)` transforms less, where the rest of a key
+/// switch takes `d (l + 1 + k)`, for `d` digits. And one rounding less: each coefficient of the result is within 1 of the two steps'.
+///
+/// # Errors
+/// As [`relinearize`], [`Error::NoLevelLeft`] at level 0, [`Error::ScaleRange`].
+pub fn relinearize_rescale(context: &Context, a: &Ciphertext, keys: &RelinearizationKeys) -> Result<Ciphertext, Error> {
+    relinearize_by(context, "relinearize_rescale", a, keys, Divisor::SpecialAndLast)
+}
+
+/// `a * b`, relinearised and rescaled: [`multiply`] (or [`square`], for one and the same operand), then
+/// [`relinearize_rescale`].
+///
+/// # Errors
+/// As these.
+pub fn multiply_relinearize_rescale(
+    context: &Context,
+    a: &Ciphertext,
+    b: &Ciphertext,
+    keys: &RelinearizationKeys,
+) -> Result<Ciphertext, Error> {
+    let product = if std::ptr::eq(a, b) { square(context, a) } else { multiply(context, a, b) }?;
+    relinearize_by(context, "multiply_relinearize_rescale", &product, keys, Divisor::SpecialAndLast)
+}
+
+fn relinearize_by(
+    context: &Context,
+    operation: &'static str,
+    a: &Ciphertext,
+    keys: &RelinearizationKeys,
+    divisor: Divisor,
+) -> Result<Ciphertext, Error> {
     a.check(context, operation)?;
     let max = keys.max_degree();
     let [c0, c1, higher @ ..] = &*a.polys else {
@@ -26,10 +61,11 @@ pub fn relinearize(context: &Context, a: &Ciphertext, keys: &RelinearizationKeys
         key.check(context, operation, a.level)?;
         terms.push((poly, key));
     }
-    let [mut u0, mut u1] = switch(context, a.level, &terms)?;
-    add_rows(context, &mut u0, c0);
-    add_rows(context, &mut u1, c1);
-    Ok(Ciphertext::new(context, vec![u0, u1], a.scale.clone()))
+    divisor.prepare(context, operation, a.level, &a.scale)?;
+    let mut sums = raise(context, a.level, [Some(c0), Some(c1)]);
+    add_products(context, a.level, &terms, &mut sums)?;
+    let [u0, u1] = &mut sums;
+    lower(context, operation, a.level, divisor, [u0, u1], &a.scale)
 }
 
 /// Turns a ciphertext of degree 1 under one secret key into one under another.
@@ -38,87 +74,14 @@ pub fn relinearize(context: &Context, a: &Ciphertext, keys: &RelinearizationKeys
 /// [`Error::Parameters`], [`Error::NoSpecialPrimes`]; [`Error::Degree`] unless the degree is 1; [`Error::LevelTooHigh`] if the level
 /// is above the key's.
 pub fn key_switch(context: &Context, a: &Ciphertext, key: &KeySwitchKey) -> Result<Ciphertext, Error> {
-    a.check(context, "key_switch")?;
-    key.check(context, "key_switch", a.level)?;
+    let operation = "key_switch";
+    a.check(context, operation)?;
+    key.check(context, operation, a.level)?;
     let [c0, c1] = &*a.polys else {
-        return Err(Error::Degree { operation: "key_switch", expected: 1, found: a.degree() });
+        return Err(Error::Degree { operation, expected: 1, found: a.degree() });
     };
-    let [mut u0, u1] = switch(context, a.level, &[(c1, key)])?;
-    add_rows(context, &mut u0, c0);
-    Ok(Ciphertext::new(context, vec![u0, u1], a.scale.clone()))
-}
-
-fn add_rows(context: &Context, x: &mut Poly, y: &Poly) {
-    x.iter_mut().zip(y.iter()).enumerate().for_each(|(row, (x, y))| kernels::add_assign(context.modulus(row), x, y));
-}
-
-/// Digits that are multiplied with their keys in one pass over the sums.
-const DIGITS_AT_ONCE: usize = 4;
-
-/// The sum over all terms of polynomial times key: two polynomials `(u_0, u_1)` with `u_0 + u_1 s` close to the sum of
-/// `c s'`.
-pub(crate) fn switch(context: &Context, level: usize, terms: &[(&Poly, &KeySwitchKey)]) -> Result<[Poly; 2], Error> {
-    let constants = context.switch(level)?;
-    let extended = level + 1 + context.special().len();
-    let mut sums = [context.scratch(extended), context.scratch(extended)];
-    sums.iter_mut().for_each(|sum| sum.clear());
-    let mut coefficients = context.scratch(level + 1);
-    let count = constants.digits.len().min(DIGITS_AT_ONCE);
-    let mut buffers: Vec<_> = (0..count).map(|_| context.scratch(extended)).collect();
-    for (poly, key) in terms {
-        coefficients.copy_from(poly);
-        context.inverse(&mut coefficients, |row| row);
-        let keys = key.parts.b.iter().zip(&key.parts.a).collect::<Vec<_>>();
-        for (digits, keys) in constants.digits.chunks(count).zip(keys.chunks(count)) {
-            for (digit, out) in digits.iter().zip(&mut buffers) {
-                extend(context, level, digit, poly, &coefficients, out);
-            }
-            let [sum0, sum1] = &mut sums;
-            for (half, sum) in [sum0, sum1].into_iter().enumerate() {
-                sum.for_each_limb(|i, limb| {
-                    let row = key.limb(level, i);
-                    let parts = keys.iter().map(|(b, a)| if half == 0 { b.limb(row) } else { a.limb(row) });
-                    let pairs: Vec<_> = buffers.iter().map(|buffer| buffer.limb(i)).zip(parts).collect();
-                    kernels::mul_add_many(context.modulus(context.row(level, i)), limb, &pairs);
-                });
-            }
-        }
-    }
-    let [mut sum0, mut sum1] = sums;
-    Ok([
-        divide_by_special(context, level, constants, &mut sum0),
-        divide_by_special(context, level, constants, &mut sum1),
-    ])
-}
-
-/// Extends a digit of `poly` to `q_0 ..= q_level, p_0 ..` in the NTT domain: its representative between plus and minus half the
-/// digit's modulus. `coefficients` is `poly` in coefficient form.
-pub(crate) fn extend(context: &Context, level: usize, digit: &Digit, poly: &Poly, coefficients: &Poly, out: &mut Poly) {
-    let input: Vec<&[u64]> = digit.limbs.clone().map(|i| coefficients.limb(i)).collect();
-    let others = out.iter_mut().enumerate().filter(|(i, _)| !digit.limbs.contains(i));
-    digit.up.convert(&input, &mut others.map(|(_, limb)| limb).collect::<Vec<_>>());
-    out.for_each_limb(|i, limb| {
-        if digit.limbs.contains(&i) {
-            limb.copy_from_slice(poly.limb(i));
-        } else {
-            context.table(context.row(level, i)).forward(limb);
-        }
-    });
-}
-
-/// Divides by `P`, rounding to nearest: `(x - [x]_P) / P` with `[x]_P` between `-P/2` and `P/2`.
-fn divide_by_special(context: &Context, level: usize, constants: &Switch, poly: &mut Poly) -> Poly {
-    let mut rest = context.scratch(level + 1);
-    let (_, special) = poly.split_after(level);
-    for (limb, row) in special.chunks_exact_mut(context.n()).zip(context.max_level() + 1..) {
-        context.table(row).inverse(limb);
-    }
-    let input: Vec<&[u64]> = special.chunks_exact(context.n()).collect();
-    constants.down.convert(&input, &mut rest.iter_mut().collect::<Vec<_>>());
-    context.forward(&mut rest, |row| row);
-    let mut result = poly.prefix(level + 1);
-    for (row, (x, y)) in result.iter_mut().zip(rest.iter()).enumerate() {
-        kernels::sub_mul_scalar_assign(context.modulus(row), x, y, constants.inverse[row]);
-    }
-    result
+    let mut sums = raise(context, a.level, [Some(c0), None]);
+    add_products(context, a.level, &[(c1, key)], &mut sums)?;
+    let [u0, u1] = &mut sums;
+    lower(context, operation, a.level, Divisor::Special, [u0, u1], &a.scale)
 }

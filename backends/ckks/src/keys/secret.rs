@@ -1,5 +1,6 @@
 use zeroize::{Zeroize, Zeroizing};
 
+use crate::automorphism::permute;
 use crate::context::Context;
 use crate::error::Error;
 use crate::kernels;
@@ -56,6 +57,14 @@ impl SecretKey {
             }
         }
         power
+    }
+
+    /// `s(X^element)`, NTT domain, all rows.
+    pub(crate) fn automorphism(&self, context: &Context, element: u64) -> Zeroizing<Poly> {
+        let mut image = Zeroizing::new(Poly::zero(context.n(), self.poly.limbs()));
+        let table = context.permutation(element);
+        image.iter_mut().zip(self.poly.iter()).for_each(|(out, x)| permute(&table, x, out));
+        image
     }
 }
 

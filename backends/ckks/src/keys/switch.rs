@@ -43,18 +43,18 @@ impl KeySwitchKey {
         randomness: &mut Randomness,
     ) -> Result<Self, Error> {
         from.check(context, "key-switching key")?;
-        Self::from_poly(context, from.poly(), to, level, randomness)
+        to.check(context, "key-switching key")?;
+        Self::from_polys(context, from.poly(), to.poly(), level, randomness)
     }
 
-    /// The key for any factor `from`, given in the NTT domain over all rows.
-    pub(crate) fn from_poly(
+    /// The key that turns the factor `from` into the factor `to`, both in the NTT domain over all rows.
+    pub(crate) fn from_polys(
         context: &Context,
         from: &Poly,
-        to: &SecretKey,
+        to: &Poly,
         level: usize,
         randomness: &mut Randomness,
     ) -> Result<Self, Error> {
-        to.check(context, "key-switching key")?;
         context.check_level("key-switching key", level)?;
         let digits = context.digits(level)?;
         let seed = *randomness.next_seed();
@@ -67,7 +67,7 @@ impl KeySwitchKey {
             part.for_each_limb(|i, limb| {
                 let row = context.row(level, i);
                 context.table(row).forward(limb);
-                mask(context, row, limb, a.limb(i), to.row(row));
+                mask(context, row, limb, a.limb(i), to.limb(row));
                 if row <= level && row / alpha == d {
                     let q = context.modulus(row);
                     kernels::mul_scalar_add_assign(q, limb, from.limb(row), context.special_product(row));
@@ -153,8 +153,10 @@ impl RelinearizationKeys {
             return Err(Error::DegreeRange { operation, min: 2, max: MAX_DEGREE, found: max_degree });
         }
         secret.check(context, "relinearization keys")?;
-        let key =
-            |exponent| KeySwitchKey::from_poly(context, &secret.power(context, exponent), secret, level, randomness);
+        let key = |exponent| {
+            let power = secret.power(context, exponent);
+            KeySwitchKey::from_polys(context, &power, secret.poly(), level, randomness)
+        };
         Ok(Self { keys: (2..=max_degree).map(key).collect::<Result<_, _>>()? })
     }
 

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Ciphertext, KeySwitchKey, PublicKey, ReadError, evaluate};
+use crate::{Automorphism, Ciphertext, GaloisKey, GaloisKeys, KeySwitchKey, PublicKey, ReadError, evaluate};
 
 struct Samples {
     context: Context,
@@ -52,6 +52,15 @@ fn samples() -> Samples {
     let bytes = keys.to_bytes(&context).unwrap();
     assert_eq!(bytes.len(), keys.serialized_len(&context).unwrap());
     all.push(("relinearization keys", bytes, reader!(RelinearizationKeys)));
+    let needs = [(Automorphism::Rotation { steps: 3 }, 1), (Automorphism::Conjugation, 0)];
+    let galois = GaloisKeys::generate(&context, &secret, needs, &mut randomness).unwrap();
+    let bytes = galois.to_bytes(&context).unwrap();
+    assert_eq!(bytes.len(), galois.serialized_len(&context).unwrap());
+    all.push(("set of Galois keys", bytes, reader!(GaloisKeys)));
+    let one = galois.iter().last().unwrap();
+    let bytes = one.to_bytes(&context).unwrap();
+    assert_eq!(bytes.len(), one.serialized_len(&context).unwrap());
+    all.push(("Galois key", bytes, reader!(GaloisKey)));
     let bytes = secret.to_bytes(&context).unwrap().to_vec();
     assert_eq!(bytes.len(), secret.serialized_len(&context).unwrap());
     all.push(("secret key", bytes, reader!(SecretKey)));
@@ -114,7 +123,7 @@ proptest! {
 
     #[test]
     fn forged_bytes_never_panic_and_neither_do_operations_on_what_they_give(
-        which in 0usize..8,
+        which in 0usize..10,
         edits in prop::collection::vec((48usize..4000, any::<u8>()), 1..6),
         near in prop::collection::vec((48usize..80, any::<u8>()), 0..4),
         cut in 0usize..12,

@@ -9,9 +9,9 @@ use crate::poly::Poly;
 use crate::{Ciphertext, PreparedMatrix, PublicKey};
 
 /// A polynomial with integer coefficients modulo `X^N + 1`.
-type Big = Vec<BigInt>;
+pub(super) type Big = Vec<BigInt>;
 
-fn product(a: &Big, b: &Big) -> Big {
+pub(super) fn product(a: &Big, b: &Big) -> Big {
     let n = a.len();
     let mut c = vec![BigInt::zero(); n];
     for (i, x) in a.iter().enumerate() {
@@ -22,29 +22,29 @@ fn product(a: &Big, b: &Big) -> Big {
     c
 }
 
-fn sum(a: &Big, b: &Big) -> Big {
+pub(super) fn sum(a: &Big, b: &Big) -> Big {
     a.iter().zip(b).map(|(x, y)| x + y).collect()
 }
 
 /// The representative between `-m/2` and `m/2`, m odd.
-fn centred(x: &BigInt, m: &BigInt) -> BigInt {
+pub(super) fn centred(x: &BigInt, m: &BigInt) -> BigInt {
     let r = ((x % m) + m) % m;
     if &r * 2 > *m { r - m } else { r }
 }
 
-fn centred_all(a: &Big, m: &BigInt) -> Big {
+pub(super) fn centred_all(a: &Big, m: &BigInt) -> Big {
     a.iter().map(|x| centred(x, m)).collect()
 }
 
 /// `round(x / d)` for every coefficient of `x` modulo `modulus * d`, modulo `modulus`.
-fn divided(a: &Big, d: &BigInt, modulus: &BigInt) -> Big {
+pub(super) fn divided(a: &Big, d: &BigInt, modulus: &BigInt) -> Big {
     a.iter().map(|x| centred(&((x - centred(x, d)) / d), modulus)).collect()
 }
 
-struct Lab {
-    context: Context,
-    secret: SecretKey,
-    keys: RelinearizationKeys,
+pub(super) struct Lab {
+    pub(super) context: Context,
+    pub(super) secret: SecretKey,
+    pub(super) keys: RelinearizationKeys,
     s: Big,
 }
 
@@ -56,16 +56,16 @@ impl Lab {
         Self { context, secret, keys, s }
     }
 
-    fn modulus(&self, level: usize) -> BigInt {
+    pub(super) fn modulus(&self, level: usize) -> BigInt {
         self.context.chain(level).iter().map(|q| BigInt::from(q.value())).product()
     }
 
-    fn special(&self) -> BigInt {
+    pub(super) fn special(&self) -> BigInt {
         self.context.special().iter().map(|q| BigInt::from(q.value())).product()
     }
 
     /// Residues of the given rows, in the NTT domain, to centred integers.
-    fn big(&self, poly: &Poly, rows: &[usize]) -> Big {
+    pub(super) fn big(&self, poly: &Poly, rows: &[usize]) -> Big {
         let total: BigInt = rows.iter().map(|&row| BigInt::from(self.context.modulus(row).value())).product();
         let mut result = vec![BigInt::zero(); self.context.n()];
         for (limb, &row) in poly.iter().zip(rows) {
@@ -79,13 +79,13 @@ impl Lab {
         centred_all(&result, &total)
     }
 
-    fn parts(&self, a: &Ciphertext) -> Vec<Big> {
+    pub(super) fn parts(&self, a: &Ciphertext) -> Vec<Big> {
         let rows: Vec<usize> = (0..=a.level).collect();
         a.polys.iter().map(|poly| self.big(poly, &rows)).collect()
     }
 
     /// A ciphertext of that degree whose polynomials are as good as uniform.
-    fn ciphertext(&self, level: usize, degree: usize, seed: u64) -> Ciphertext {
+    pub(super) fn ciphertext(&self, level: usize, degree: usize, seed: u64) -> Ciphertext {
         let mut randomness = randomness(seed);
         let x = values(self.context.fft().slots(), seed as usize);
         let plaintext = self.context.encode(&x, level, &bits(20)).unwrap();
@@ -109,7 +109,7 @@ impl Lab {
 }
 
 /// Chains whose digits are whole and cut off, with one to three special primes.
-fn labs() -> Vec<Lab> {
+pub(super) fn labs() -> Vec<Lab> {
     vec![
         Lab::new(4, &[40, 30, 35, 50], &[50], 1),
         Lab::new(5, &[50, 50, 30, 42, 33], &[49, 50], 2),
@@ -265,43 +265,6 @@ fn rescaling_rounds_to_nearest() {
                 let found = evaluate::rescale(&lab.context, &a).unwrap();
                 assert_eq!(lab.parts(&found), wanted);
                 assert_eq!(found.scale(), &a.scale().over(&Scale::prime(q)));
-            }
-        }
-    }
-}
-
-#[test]
-fn relinearization_is_the_rounded_sum_of_digits_times_keys() {
-    for lab in labs() {
-        let context = &lab.context;
-        let alpha = context.special().len();
-        let (special, top) = (lab.special(), context.max_level());
-        let all: Vec<usize> = context.extended(top).collect();
-        for level in 0..=top {
-            let (modulus, total) = (lab.modulus(level), lab.modulus(level) * &special);
-            for degree in 2..=4 {
-                let a = lab.ciphertext(level, degree, 4);
-                let parts = lab.parts(&a);
-                let mut halves = [vec![BigInt::zero(); context.n()], vec![BigInt::zero(); context.n()]];
-                for (c, key) in parts[2..].iter().zip(&lab.keys.keys) {
-                    for (d, limbs) in context.chain(level).chunks(alpha).enumerate() {
-                        let digit_modulus: BigInt = limbs.iter().map(|q| BigInt::from(q.value())).product();
-                        let digit = centred_all(c, &digit_modulus);
-                        for (half, key) in halves.iter_mut().zip([&key.parts.b[d], &key.parts.a[d]]) {
-                            *half = sum(half, &product(&digit, &lab.big(key, &all)));
-                        }
-                    }
-                }
-                let wanted: Vec<Big> = halves
-                    .iter()
-                    .zip(&parts)
-                    .map(|(half, c)| {
-                        let half = divided(&centred_all(half, &total), &special, &modulus);
-                        centred_all(&sum(&half, c), &modulus)
-                    })
-                    .collect();
-                let found = evaluate::relinearize(context, &a, &lab.keys).unwrap();
-                assert_eq!(lab.parts(&found), wanted, "level {level}, degree {degree}");
             }
         }
     }

@@ -2,8 +2,10 @@
 
 mod bytes;
 mod exact;
+mod exact_switches;
 mod noise;
 mod refusals;
+mod rotations;
 mod smoke;
 mod threads;
 

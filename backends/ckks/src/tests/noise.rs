@@ -4,7 +4,7 @@
 
 use super::*;
 use crate::plaintext::{Form, Plaintext};
-use crate::{Ciphertext, PreparedMatrix, PublicKey, evaluate, noise};
+use crate::{Automorphism, Ciphertext, GaloisKeys, PreparedMatrix, PublicKey, evaluate, noise};
 
 const LOG_N: u32 = 10;
 const N: usize = 1 << LOG_N;
@@ -65,6 +65,15 @@ fn plain_product(context: &Context, a: &Plaintext, b: &Plaintext) -> Plaintext {
         crate::kernels::mul_assign(context.modulus(row), x, y);
     }
     a
+}
+
+/// The plaintext under `X -> X^element`.
+fn image(context: &Context, a: &Plaintext, element: u64) -> Plaintext {
+    let a = a.clone().transform(context).unwrap();
+    let mut image = a.clone();
+    let table = context.permutation(element);
+    image.poly.iter_mut().zip(a.poly.iter()).for_each(|(out, x)| crate::automorphism::permute(&table, x, out));
+    image
 }
 
 #[test]
@@ -198,11 +207,17 @@ fn key_switching_by_shape() {
     for (chain, special, level) in shapes {
         let context = context(LOG_N, chain, special);
         let mut samples = [Sample::default(), Sample::default()];
+        let mut rotation = Sample::default();
         for seed in 0..25 {
             let (secret, keys) = keys(&context, seed);
             let mut randomness = randomness(seed + 1000);
             let plaintext = context.encode(&values(N / 2, 1), level, &bits(10)).unwrap();
             let a = secret.encrypt(&context, &plaintext, &mut randomness).unwrap();
+            let needs = [(Automorphism::Rotation { steps: 3 }, level)];
+            let galois = GaloisKeys::generate(&context, &secret, needs, &mut randomness).unwrap();
+            let rotated = opened(&context, &secret, &evaluate::rotate(&context, &a, 3, &galois).unwrap());
+            let wanted = image(&context, &opened(&context, &secret, &a), 125);
+            rotation.take(difference(&context, &rotated, &wanted, 1));
             let mut product = a.clone();
             for (parts, sample) in [(1, 0), (3, 1)] {
                 while product.degree() < parts + 1 {
@@ -214,6 +229,8 @@ fn key_switching_by_shape() {
             }
         }
         let log2_special = context.special().iter().map(|p| (p.value() as f64).log2()).sum();
+        let digits = noise::log2_digits(context.parameters(), level);
+        rotation.check("rotation", noise::key_switch(N, 1, digits, log2_special), 0.1);
         for (sample, parts) in samples.iter().zip([1, 3]) {
             let digits = noise::log2_digits(context.parameters(), level);
             let std = noise::key_switch(N, parts, digits, log2_special);
