@@ -110,9 +110,10 @@ pub fn evaluate(graph: &TensorGraph, input: &[f64]) -> Vec<f64> {
     let mut values: Vec<Tensor> = Vec::new();
     for (_, node) in graph.nodes() {
         let operands: Vec<&Tensor> = node.operands().iter().map(|v| &values[v.index()]).collect();
-        values.push(match node.op() {
-            Op::Input(i) => Tensor::from_values(i.ty.element, &i.ty.shape, input.to_vec()).expect("a whole sample"),
-            op => op.evaluate(&operands).expect("a value"),
+        values.push(if let Op::Input(i) = node.op() {
+            Tensor::from_values(i.ty.element, &i.ty.shape, input.to_vec()).expect("a whole sample")
+        } else {
+            node.op().evaluate(&operands).expect("a value")
         });
     }
     values[graph.outputs()[0].value.index()].values().to_vec()
