@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use hec_ir::graph::TypeError;
 use hec_ir::matrix::{Block, BlockMatrix};
-use hec_ir::tensor::{self, Binary, Op, Operation, Pool, Pooling, Reduce, Reduction, Tensor, TensorType, Unary};
+use hec_ir::tensor::{
+    self, Binary, Effort, Op, Operation, Pool, Pooling, Reduce, Reduction, Tensor, TensorType, Unary,
+};
 
 /// `y = M x + b` on row-major flattened tensors.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,38 +62,11 @@ pub fn of_operation(op: &Op, operands: &[Operand]) -> Result<Option<AffineMap>, 
         (Op::Reduce(reduce), _) if reduce.reduction != Reduction::Max => Some(sum_or_mean(reduce, x)?),
         (Op::Unary(Unary::Neg), _) => Some(scaled(x, |_| -1.0, |_| 0.0)),
         (Op::Binary(binary), [a, b]) => elementwise(*binary, *a, *b)?,
-        (op, _) if moves_elements(op) => Some(
+        (op, _) if op.effort() == Effort::Moves => Some(
             moved(op, operands)?.into_map(x.elements()).ok_or_else(|| TypeError::new("an index is out of range"))?,
         ),
         (_, _) => None,
     })
-}
-
-/// Whether `op` only moves elements of its operands to other places.
-pub fn moves_elements(op: &Op) -> bool {
-    match op {
-        Op::Reshape(_)
-        | Op::Transpose(_)
-        | Op::Slice(_)
-        | Op::Concat(_)
-        | Op::Pad(_)
-        | Op::Gather(_)
-        | Op::Expand(_)
-        | Op::Cast(_) => true,
-        Op::Input(_)
-        | Op::Constant(_)
-        | Op::Unsupported(_)
-        | Op::Conv(_)
-        | Op::MatMul(_)
-        | Op::Unary(_)
-        | Op::Binary(_)
-        | Op::Polynomial(_)
-        | Op::Affine(_)
-        | Op::Pool(_)
-        | Op::Reduce(_)
-        | Op::Softmax(_)
-        | Op::Where(_) => false,
-    }
 }
 
 /// Where each element of a result comes from.
@@ -129,14 +104,8 @@ pub fn moved(op: &Op, operands: &[Operand]) -> Result<Moved, TypeError> {
         probes.push(Tensor::from_values(ty.element, &ty.shape, values)?);
     }
     let fill = if let Op::Pad(pad) = op { pad.value } else { 0.0 };
-    // Neither a padding value nor a narrower type may change an element's number.
-    let faithful = if let Op::Pad(pad) = op {
-        Op::from(tensor::Pad { value: 0.0, ..pad.clone() })
-    } else if let Op::Cast(_) = op {
-        Op::from(tensor::Reshape { shape: probes[0].shape().to_vec() })
-    } else {
-        op.clone()
-    };
+    // A padding value is no element's number.
+    let faithful = if let Op::Pad(pad) = op { Op::from(tensor::Pad { value: 0.0, ..pad.clone() }) } else { op.clone() };
     let result = faithful.evaluate(&probes.iter().collect::<Vec<_>>())?;
     let source = |&number: &f64| {
         if number > 0.0 {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hec_ir::graph::{Builder, Node, Value};
 use hec_ir::matrix::{Block, BlockMatrix};
 use hec_ir::slots::{self, Layout, SlotGraph, Slots};
-use hec_ir::tensor::{Binary, Op, Polynomial, Tensor, TensorGraph, TensorType, Tensors, Unary};
+use hec_ir::tensor::{Binary, Effort, Op, Polynomial, Tensor, TensorGraph, TensorType, Tensors, Unary};
 
 use crate::affine::{self, AffineMap, Operand, Source};
 use crate::error::{CompileError, Obstacle};
@@ -74,7 +74,7 @@ impl Pack<'_> {
         match (node.op(), &variables[..]) {
             (Op::Polynomial(polynomial), [x]) => self.polynomial(*x, polynomial).map(Some),
             (Op::Binary(binary), [a, b]) => self.binary(node, *binary, [*a, *b], ty),
-            (op, _) if affine::moves_elements(op) => {
+            (op, _) if op.effort() == Effort::Moves => {
                 let sources = affine::moved(op, &operands).map_err(wrap)?;
                 self.rearranged(&variables, sources.0).map(Some)
             }
@@ -248,13 +248,17 @@ fn selection(matrix: &BlockMatrix<f64>) -> Option<Arc<[u32]>> {
 
 fn why_not(op: &Op) -> &'static str {
     match op {
-        Op::Unary(Unary::Relu | Unary::Abs) | Op::Pool(_) | Op::Reduce(_) | Op::Where(_) => {
+        Op::Unary(Unary::Relu | Unary::Abs) | Op::LeakyRelu(_) | Op::Pool(_) | Op::Reduce(_) | Op::Where(_) => {
             "compares values, which encrypted arithmetic cannot: replace it by a polynomial activation (such as a square) or \
              average pooling and train again, or run the model with --backend plain"
         }
         Op::Unary(_) | Op::Softmax(_) | Op::Binary(_) => {
             "is not a polynomial: replace it by a polynomial and train again, leave it to the client if it is the last \
              operation, or run the model with --backend plain"
+        }
+        Op::Cast(_) => {
+            "rounds values or compares them with 0, which encrypted arithmetic cannot: leave it to the client if it is the \
+             last operation, or run the model with --backend plain"
         }
         Op::MatMul(_) | Op::Conv(_) => "of two encrypted values is not supported: make one operand a constant",
         Op::Input(_)
@@ -268,8 +272,7 @@ fn why_not(op: &Op) -> &'static str {
         | Op::Concat(_)
         | Op::Pad(_)
         | Op::Gather(_)
-        | Op::Expand(_)
-        | Op::Cast(_) => "cannot be packed with these operands",
+        | Op::Expand(_) => "cannot be packed with these operands",
     }
 }
 

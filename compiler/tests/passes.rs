@@ -1,10 +1,12 @@
 //! Each pass as text before and after, and as numbers: the meaning stays.
 
+#![allow(clippy::expect_used, reason = "tests")]
+
 mod common;
 
 use common::{Model, distance, evaluate};
 use hec_compiler::{lower, passes, ranges};
-use hec_ir::tensor::{Binary, MatMul, TensorGraph, Transpose, Unary};
+use hec_ir::tensor::{Binary, Cast, Element, LeakyRelu, MatMul, TensorGraph, Transpose, Unary};
 
 /// What `pass` makes of `graph`, after checking that a random sample gives the same result.
 fn after(pass: &str, graph: &TensorGraph) -> String {
@@ -106,6 +108,20 @@ fn lowering_to_slots_keeps_the_meaning() {
     let packed = ranges::evaluate(&slots, |_, _| sample.clone());
     let found = &packed[slots.outputs()[0].value.index()];
     assert!(distance(found, &evaluate(&graph, &sample)) < 1e-9);
+}
+
+#[test]
+fn what_compares_or_rounds_is_refused_with_a_way_out() {
+    let mut m = Model::new();
+    let x = m.input("x", &[1, 4]);
+    let y = m.push("act", LeakyRelu { alpha: 0.1 }, &[x]);
+    let y = m.push("narrow", Cast { element: Element::F32 }, &[y]);
+    let y = m.push("round", Cast { element: Element::I64 }, &[y]);
+    insta::assert_snapshot!(lower(&m.finish(y)).expect_err("it compares and rounds"), @r#"
+    2 of the model's nodes cannot be computed on encrypted data:
+      node "act": leaky_relu compares values, which encrypted arithmetic cannot: replace it by a polynomial activation (such as a square) or average pooling and train again, or run the model with --backend plain
+      node "round": cast rounds values or compares them with 0, which encrypted arithmetic cannot: leave it to the client if it is the last operation, or run the model with --backend plain
+    "#);
 }
 
 #[test]

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hec_ir::graph::{GraphError, TypeError};
-use hec_ir::tensor::{Constant, Element, Op, Tensor, TensorGraph, Tensors, Type};
+use hec_ir::tensor::{Constant, Effort, Element, Op, Tensor, TensorGraph, Tensors, Type};
 use hec_ir::{Builder, Value};
 
 use crate::ImportError;
@@ -133,7 +133,8 @@ impl Scope {
                 continue;
             }
             let elements = node.ty().known()?.elements();
-            if !is_shape_arithmetic(node.op()) || !spend(&mut self.budget, elements) {
+            // Shapes need no operation that takes longer than its operands and its result are long.
+            if node.op().effort() == Effort::More || !spend(&mut self.budget, elements) {
                 return None;
             }
             let operands: Vec<&Tensor> = node.operands().iter().filter_map(|o| Some(&**done.get(o)?)).collect();
@@ -149,31 +150,4 @@ fn spend(budget: &mut usize, elements: usize) -> bool {
     let left = budget.checked_sub(elements.saturating_add(1)).filter(|_| elements <= MAX_FOLDED);
     *budget = left.unwrap_or(*budget);
     left.is_some()
-}
-
-/// Whether an operation takes no longer than its operands and its result are long. Shapes need no others.
-fn is_shape_arithmetic(op: &Op) -> bool {
-    match op {
-        Op::Constant(_)
-        | Op::Unary(_)
-        | Op::Binary(_)
-        | Op::Reduce(_)
-        | Op::Cast(_)
-        | Op::Where(_)
-        | Op::Reshape(_)
-        | Op::Transpose(_)
-        | Op::Expand(_)
-        | Op::Slice(_)
-        | Op::Gather(_)
-        | Op::Concat(_)
-        | Op::Pad(_) => true,
-        Op::Input(_)
-        | Op::Unsupported(_)
-        | Op::Conv(_)
-        | Op::MatMul(_)
-        | Op::Polynomial(_)
-        | Op::Pool(_)
-        | Op::Softmax(_)
-        | Op::Affine(_) => false,
-    }
 }

@@ -1,6 +1,6 @@
 use ndarray::Axis;
 
-use super::{Element, Operation, Tensor, TensorType, expect_operands};
+use super::{Effort, Element, Operation, Tensor, TensorType, expect_operands};
 use crate::attribute::{AttributeError, Attributes};
 use crate::graph::TypeError;
 
@@ -32,6 +32,13 @@ impl Operation for Cast {
                 Element::Bool => x.array().mapv(|v| f64::from(u8::from(v != 0.0))),
             },
         ))
+    }
+
+    fn effort(&self) -> Effort {
+        match self.element {
+            Element::F32 | Element::F64 => Effort::Moves,
+            Element::I64 | Element::Bool => Effort::Linear,
+        }
     }
 
     fn attributes(&self) -> Attributes {

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use ndarray::{ArrayD, IxDyn, Zip};
 
-use super::{Element, Operation, Tensor, TensorType, broadcast_shape, expect_operands};
+use super::{Effort, Element, Operation, Tensor, TensorType, broadcast_shape, expect_operands};
 use crate::attribute::{AttributeError, Attributes};
 use crate::graph::TypeError;
 
@@ -82,6 +82,10 @@ impl Operation for Unary {
     fn evaluate(&self, operands: &[&Tensor]) -> Result<Tensor, TypeError> {
         let [x] = expect_operands(operands)?;
         Ok(Tensor::new(x.element(), x.array().mapv(|v| self.apply(v))))
+    }
+
+    fn effort(&self) -> Effort {
+        Effort::Linear
     }
 
     fn attributes(&self) -> Attributes {
@@ -164,6 +168,10 @@ impl Operation for Binary {
         let element = a.element();
         Zip::from(&mut out).and(&left).and(&right).for_each(|out, &a, &b| *out = self.apply(element, a, b));
         Ok(Tensor::new(ty.element, out))
+    }
+
+    fn effort(&self) -> Effort {
+        Effort::Linear
     }
 
     fn attributes(&self) -> Attributes {

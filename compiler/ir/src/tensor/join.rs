@@ -1,6 +1,6 @@
 use ndarray::{ArrayD, Axis, IxDyn, Slice as Range};
 
-use super::{Operation, Tensor, TensorType, expect_operands};
+use super::{Effort, Operation, Tensor, TensorType, expect_operands};
 use crate::attribute::{AttributeError, Attributes};
 use crate::graph::TypeError;
 
@@ -43,6 +43,10 @@ impl Operation for Concat {
         let views: Vec<_> = operands.iter().map(|t| t.array().view()).collect();
         let array = ndarray::concatenate(Axis(self.axis), &views).map_err(|e| TypeError::new(e.to_string()))?;
         Ok(Tensor::new(ty.element, array))
+    }
+
+    fn effort(&self) -> Effort {
+        Effort::Moves
     }
 
     fn attributes(&self) -> Attributes {
@@ -91,6 +95,10 @@ impl Operation for Pad {
         let range = |axis: ndarray::AxisDescription| -> Range { inside(axis.axis.index()) };
         out.slice_each_axis_mut(range).assign(x.array());
         Ok(Tensor::new(ty.element, out))
+    }
+
+    fn effort(&self) -> Effort {
+        Effort::Moves
     }
 
     fn attributes(&self) -> Attributes {

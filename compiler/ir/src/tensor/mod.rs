@@ -12,6 +12,7 @@ mod conv;
 mod convert;
 mod elementwise;
 mod join;
+mod leaky_relu;
 mod matmul;
 mod pool;
 mod rearrange;
@@ -28,6 +29,7 @@ pub use conv::{Conv, Window, tap_list};
 pub use convert::{Cast, Softmax};
 pub use elementwise::{Binary, Polynomial, Unary};
 pub use join::{Concat, Pad};
+pub use leaky_relu::LeakyRelu;
 pub use matmul::MatMul;
 pub use pool::{Pool, Pooling};
 pub use rearrange::{Expand, Reshape, Transpose};
@@ -58,6 +60,11 @@ pub trait Operation: Sized {
     /// Where the value does not exist (an unsupported operation, a missing input).
     fn evaluate(&self, operands: &[&Tensor]) -> Result<Tensor, TypeError>;
 
+    /// What the value takes.
+    fn effort(&self) -> Effort {
+        Effort::More
+    }
+
     /// Everything but the name.
     fn attributes(&self) -> Attributes;
 
@@ -66,6 +73,17 @@ pub trait Operation: Sized {
     /// # Errors
     /// Inside: a missing or ill-typed attribute.
     fn rebuild(name: &str, attributes: &mut Attributes) -> Option<Result<Self, AttributeError>>;
+}
+
+/// What computing a value takes. The importer and packing ask this, rather than name every operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// No arithmetic: elements of the operands, and constants, go to other places.
+    Moves,
+    /// Arithmetic that takes no longer than the operands and the result are long.
+    Linear,
+    /// More than that, or what cannot be said; the default.
+    More,
 }
 
 macro_rules! operations {
@@ -103,6 +121,11 @@ macro_rules! operations {
                 match self { $(Self::$variant(op) => op.evaluate(operands),)* }
             }
 
+            /// See [`Operation::effort`].
+            pub fn effort(&self) -> Effort {
+                match self { $(Self::$variant(op) => op.effort(),)* }
+            }
+
             fn attributes(&self) -> Attributes {
                 match self { $(Self::$variant(op) => op.attributes(),)* }
             }
@@ -132,6 +155,8 @@ operations! {
     MatMul,
     /// An elementwise function of one operand.
     Unary,
+    /// `x` where it is positive, a multiple of it elsewhere.
+    LeakyRelu,
     /// An elementwise function of two operands, with broadcasting.
     Binary,
     /// A polynomial of each element.

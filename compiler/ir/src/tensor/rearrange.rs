@@ -1,6 +1,6 @@
 use ndarray::IxDyn;
 
-use super::{Operation, Tensor, TensorType, broadcast_shape, expect_operands};
+use super::{Effort, Operation, Tensor, TensorType, broadcast_shape, expect_operands};
 use crate::attribute::{AttributeError, Attributes};
 use crate::graph::TypeError;
 
@@ -33,6 +33,10 @@ impl Operation for Reshape {
     fn evaluate(&self, operands: &[&Tensor]) -> Result<Tensor, TypeError> {
         let [x] = expect_operands(operands)?;
         Tensor::from_values(x.element(), &self.shape, x.values().to_vec())
+    }
+
+    fn effort(&self) -> Effort {
+        Effort::Moves
     }
 
     fn attributes(&self) -> Attributes {
@@ -75,6 +79,10 @@ impl Operation for Transpose {
         Ok(Tensor::new(x.element(), x.array().clone().permuted_axes(IxDyn(&self.permutation))))
     }
 
+    fn effort(&self) -> Effort {
+        Effort::Moves
+    }
+
     fn attributes(&self) -> Attributes {
         Attributes::new().with_sizes("permutation", &self.permutation)
     }
@@ -110,6 +118,10 @@ impl Operation for Expand {
         let spread = x.array().broadcast(IxDyn(&self.shape)).map(|view| view.to_owned());
         let spread = spread.ok_or_else(|| TypeError::new("the operand does not expand"))?;
         Ok(Tensor::new(x.element(), spread))
+    }
+
+    fn effort(&self) -> Effort {
+        Effort::Moves
     }
 
     fn attributes(&self) -> Attributes {

@@ -1,6 +1,6 @@
 use ndarray::{ArrayD, Axis};
 
-use super::{Element, Operation, Tensor, TensorType, expect_operands};
+use super::{Effort, Element, Operation, Tensor, TensorType, expect_operands};
 use crate::attribute::{AttributeError, Attributes};
 use crate::graph::TypeError;
 
@@ -72,6 +72,10 @@ impl Operation for Reduce {
             }
         }
         Tensor::from_values(ty.element, &ty.shape, array.iter().copied().collect())
+    }
+
+    fn effort(&self) -> Effort {
+        Effort::Linear
     }
 
     fn attributes(&self) -> Attributes {

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use ndarray::{Axis, IxDyn, Zip};
 
-use super::{Element, Operation, Tensor, TensorType, broadcast_shape, expect_operands};
+use super::{Effort, Element, Operation, Tensor, TensorType, broadcast_shape, expect_operands};
 use crate::attribute::{AttributeError, Attributes};
 use crate::graph::TypeError;
 
@@ -69,6 +69,10 @@ impl Operation for Slice {
         Ok(Tensor::new(x.element(), array.to_owned()))
     }
 
+    fn effort(&self) -> Effort {
+        Effort::Moves
+    }
+
     fn attributes(&self) -> Attributes {
         Attributes::new()
             .with_sizes("starts", &self.starts)
@@ -129,6 +133,10 @@ impl Operation for Gather {
         Tensor::from_values(ty.element, &ty.shape, picked.iter().copied().collect())
     }
 
+    fn effort(&self) -> Effort {
+        Effort::Moves
+    }
+
     fn attributes(&self) -> Attributes {
         Attributes::new()
             .with_int("axis", self.axis as i64)
@@ -180,6 +188,10 @@ impl Operation for Where {
             }
         });
         Ok(Tensor::new(ty.element, out))
+    }
+
+    fn effort(&self) -> Effort {
+        Effort::Linear
     }
 
     fn attributes(&self) -> Attributes {

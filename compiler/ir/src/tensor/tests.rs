@@ -19,6 +19,7 @@ fn every_operation() -> Vec<Op> {
         Conv { window: window.clone(), groups: 2 }.into(),
         MatMul.into(),
         Unary::Sigmoid.into(),
+        LeakyRelu { alpha: 0.25 }.into(),
         Binary::Less.into(),
         Polynomial::square().into(),
         Pool { pooling: average, kernel: vec![2], window: window.clone() }.into(),

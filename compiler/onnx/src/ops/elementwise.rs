@@ -1,5 +1,5 @@
 use hec_ir::Value;
-use hec_ir::tensor::{Binary, Unary, Where};
+use hec_ir::tensor::{Binary, LeakyRelu, Unary, Where};
 
 use super::Results;
 use crate::call::{Call, Problem};
@@ -7,6 +7,12 @@ use crate::call::{Call, Problem};
 pub(super) fn unary(call: &mut Call<'_>, function: Unary) -> Results {
     let x = call.operand(0)?;
     Ok(vec![call.push(function, &[x])?])
+}
+
+pub(super) fn leaky_relu(call: &mut Call<'_>) -> Results {
+    let x = call.operand(0)?;
+    let alpha = call.float("alpha", 0.01)?;
+    Ok(vec![call.push(LeakyRelu { alpha }, &[x])?])
 }
 
 pub(super) fn binary(call: &mut Call<'_>, function: Binary) -> Results {
@@ -75,6 +81,14 @@ mod tests {
         assert_eq!(run("Log")[1], 4.0_f64.ln());
         assert_eq!(run("Tanh"), [(-1.0_f64).tanh(), 4.0_f64.tanh()]);
         assert_eq!(run("Sigmoid")[0], 1.0 / (1.0 + 1.0_f64.exp()));
+    }
+
+    #[test]
+    fn leaky_relu_takes_its_slope_as_an_attribute() {
+        let model = || Model::new(16).input("x", &["n", "2"]).node("LeakyRelu", &["x"], &["y"]);
+        assert_eq!(model().run(&[-1.0, 4.0]), [-0.01, 4.0]);
+        assert_eq!(model().float("alpha", 0.25).run(&[-1.0, 4.0]), [-0.25, 4.0]);
+        insta::assert_snapshot!(model().float("alpha", f32::NAN).error(), @r#"node "LeakyRelu_0" (leaky_relu): expected a finite alpha, found NaN"#);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-use hec_ir::tensor::{Reduce, Reduction, Reshape, Softmax};
+use hec_ir::Value;
+use hec_ir::tensor::{Binary, Reduce, Reduction, Reshape, Softmax};
 
 use super::Results;
 use crate::call::{Call, axes, axis};
@@ -6,6 +7,17 @@ use crate::call::{Call, axes, axis};
 /// The axes are an attribute before opset `since`.
 pub(super) fn reduce(call: &mut Call<'_>, reduction: Reduction, since: i64) -> Results {
     let x = call.operand(0)?;
+    reduced(call, x, reduction, since)
+}
+
+/// The squares are taken even where no axis is summed over.
+pub(super) fn sum_of_squares(call: &mut Call<'_>) -> Results {
+    let x = call.operand(0)?;
+    let squares = call.push(Binary::Mul, &[x, x])?;
+    reduced(call, squares, Reduction::Sum, 18)
+}
+
+fn reduced(call: &mut Call<'_>, x: Value, reduction: Reduction, since: i64) -> Results {
     let ty = call.ty(x)?;
     let named = call.moved_integers("axes", since, 1)?.unwrap_or_default();
     let keep = call.flag("keepdims", true)?;
@@ -60,6 +72,14 @@ mod tests {
         insta::assert_snapshot!(model(13, "ReduceMean", &["x"]).ints("axes", &[3]).error(), @r#"node "ReduceMean_0" (ReduceMean): axis 3 does not exist in a tensor with 3 axes"#);
         insta::assert_snapshot!(model(13, "ReduceMean", &["x"]).ints("axes", &[1, -2]).error(), @r#"node "ReduceMean_0" (ReduceMean): axes [1, -2] name an axis twice"#);
         insta::assert_snapshot!(model(18, "ReduceMean", &["x", "x"]).unsupported(), @"ReduceMean_0 (ReduceMean, result 0): its axes must be known, but it depends on the input or on too many elements: export the model with fixed shapes");
+    }
+
+    #[test]
+    fn squares_are_summed_or_only_taken() {
+        assert_eq!(model(13, "ReduceSumSquare", &["x"]).ints("axes", &[1]).run(&X), [17.0, 29.0, 45.0]);
+        assert_eq!(model(18, "ReduceSumSquare", &["x", "last"]).run(&X), [14.0, 77.0]);
+        let squares = model(18, "ReduceSumSquare", &["x"]).int("noop_with_empty_axes", 1);
+        assert_eq!(squares.run(&X), X.map(|x| x * x));
     }
 
     #[test]
