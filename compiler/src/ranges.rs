@@ -52,7 +52,7 @@ impl Ranges {
         self.values[value.index()].bound
     }
 
-    /// Root mean square of the element for which it is largest.
+    /// Root mean square over elements and samples.
     pub fn size(&self, value: Value) -> f64 {
         self.values[value.index()].size
     }
@@ -122,7 +122,7 @@ fn observe(graph: &SlotGraph, samples: &Samples) -> Vec<Range> {
         }
     }
     for (range, squares) in ranges.iter_mut().zip(squares) {
-        range.size = (squares.into_iter().fold(0.0, f64::max) / count as f64).sqrt();
+        range.size = (squares.iter().sum::<f64>() / (count * squares.len().max(1)) as f64).sqrt();
     }
     ranges
 }

@@ -30,8 +30,8 @@ pub struct Plan {
     pub special: usize,
     /// log2 of the scale of the inputs.
     pub input_bits: i32,
-    /// Bits of the largest integer weight of each combine.
-    pub weight_bits: i32,
+    /// Bits of the largest integer weight of each combine, in the order of the graph.
+    pub weight_bits: Vec<i32>,
     /// No rescaling takes a scale below `2^waterline`.
     pub waterline: f64,
     /// What is done around each product, in the order of the graph.
@@ -131,14 +131,18 @@ pub fn walk<T: Target>(
     target: &mut T,
 ) -> Result<Vec<(String, T::Value)>, T::Error> {
     let mut walk = Walk { plan, values: Vec::with_capacity(graph.len()), target };
-    let mut products = 0;
+    let (mut products, mut combines) = (0, 0);
     for (value, node) in graph.nodes() {
         walk.target.at(node.origin());
         let operands = node.operands();
         let result = match node.op() {
             Op::Input(input) => walk.target.input(value, input)?,
             Op::Combine(_) => match &weights[value.index()] {
-                Some(weights) => walk.combine(value, operands[0], weights)?,
+                Some(weights) => {
+                    let bits = plan.weight_bits.get(combines).copied().unwrap_or(DEFAULT_WEIGHT_BITS);
+                    combines += 1;
+                    walk.combine(value, operands[0], weights, bits)?
+                }
                 None => walk.values[operands[0].index()].clone(),
             },
             Op::Square | Op::Multiply => {
@@ -169,10 +173,18 @@ pub fn walk<T: Target>(
     Ok(outputs.map(|o| (o.name.clone(), walk.values[o.value.index()].clone())).collect())
 }
 
+/// Number of combines in `graph`: the length of [`Plan::weight_bits`].
+pub fn combine_count(graph: &SlotGraph) -> usize {
+    graph.nodes().filter(|(_, node)| matches!(node.op(), Op::Combine(_))).count()
+}
+
 /// Number of products in `graph`: the length of [`Plan::products`].
 pub fn product_count(graph: &SlotGraph) -> usize {
     graph.nodes().filter(|(_, node)| matches!(node.op(), Op::Square | Op::Multiply)).count()
 }
+
+/// For combines that a plan does not name.
+const DEFAULT_WEIGHT_BITS: i32 = 12;
 
 /// Bits that are added to two scales to make them equal; one is multiplied by about this power of two, the other by a nearby
 /// rational: 1 is then off by half of `2^-MATCH_BITS`.
@@ -188,9 +200,9 @@ struct Walk<'a, T: Target> {
 }
 
 impl<T: Target> Walk<'_, T> {
-    fn combine(&mut self, node: Value, operand: Value, weights: &Weights) -> Result<T::Value, T::Error> {
+    fn combine(&mut self, node: Value, operand: Value, weights: &Weights, bits: i32) -> Result<T::Value, T::Error> {
         let x = self.values[operand.index()].clone();
-        let scale = match weights.scale_bits(self.plan.weight_bits) {
+        let scale = match weights.scale_bits(bits) {
             0 => Scale::ONE,
             bits => self.towards_power_of_two(&x, bits),
         };

@@ -5,7 +5,7 @@ use hec_ir::parameters::{MAX_LOG_N, Security, TABLE_NAME, max_log_qp};
 use hec_ir::slots::SlotGraph;
 
 use super::simulate::{Infeasible, PRIME_BITS};
-use super::{Chain, Plan, ProductPolicy, Simulation, product_count, simulate};
+use super::{Chain, Plan, ProductPolicy, Simulation, combine_count, product_count, simulate};
 use crate::cost::CostModel;
 use crate::ranges::Ranges;
 use crate::weights::Weights;
@@ -141,7 +141,8 @@ pub fn search(
     goal: &Goal,
     cost: &CostModel,
 ) -> Result<Found, SearchError> {
-    let space = Space { graph, weights, ranges, goal, cost, products: product_count(graph) };
+    let space =
+        Space { graph, weights, ranges, goal, cost, products: product_count(graph), combines: combine_count(graph) };
     let rings = goal.explicit.as_ref().map_or(MIN_SEARCHED_LOG_N..=MAX_LOG_N, |e| e.log_n..=e.log_n);
     let mut best: Option<(Plan, Scored, f64)> = None;
     let mut candidates = Vec::new();
@@ -191,6 +192,7 @@ struct Space<'a> {
     goal: &'a Goal,
     cost: &'a CostModel,
     products: usize,
+    combines: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -276,7 +278,7 @@ impl Space<'_> {
                             chain: chain.clone(),
                             special: explicit.map_or(1, |e| e.special.max(1)),
                             input_bits: explicit.and_then(|e| e.input_bits).unwrap_or(input_bits),
-                            weight_bits,
+                            weight_bits: vec![weight_bits; self.combines],
                             waterline,
                             products: vec![policy; self.products],
                         });
@@ -313,7 +315,7 @@ impl Space<'_> {
     }
 
     fn coordinates(&self) -> usize {
-        5 + self.products
+        5 + self.combines + self.products
     }
 
     fn neighbours(&self, plan: &Plan, coordinate: usize) -> Vec<Plan> {
@@ -331,11 +333,14 @@ impl Space<'_> {
             1 if explicit.is_none_or(|e| e.input_bits.is_none()) => {
                 INPUT_BITS.map(|bits| with(&|p| p.input_bits = bits)).collect()
             }
-            2 => WEIGHT_BITS.map(|bits| with(&|p| p.weight_bits = bits)).collect(),
+            2 => WEIGHT_BITS.map(|bits| with(&|p| p.weight_bits.fill(bits))).collect(),
             3 => WATERLINES.map(|bits| with(&|p| p.waterline = f64::from(bits))).collect(),
             4 if explicit.is_none() => (1..=4).map(|count| with(&|p| p.special = count)).collect(),
-            other if other >= 5 => (0..16).map(|mask| with(&|p| p.products[other - 5] = policy(mask))).collect(),
-            _fixed => Vec::new(),
+            fixed if fixed < 5 => Vec::new(),
+            other if other < 5 + self.combines => {
+                WEIGHT_BITS.map(|bits| with(&|p| p.weight_bits[other - 5] = bits)).collect()
+            }
+            other => (0..16).map(|mask| with(&|p| p.products[other - 5 - self.combines] = policy(mask))).collect(),
         }
     }
 
@@ -346,7 +351,7 @@ impl Space<'_> {
         let limit = scored.simulation.nanoseconds * 1.001;
         loop {
             let mut improved = false;
-            for coordinate in 0..4 {
+            for coordinate in (0..4).chain(5..5 + self.combines) {
                 for neighbour in self.neighbours(&plan, coordinate) {
                     if let Ok(found) = self.score(&neighbour)
                         && found.excess == 0.0
