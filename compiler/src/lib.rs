@@ -56,9 +56,10 @@ pub fn compile(model: &TensorGraph, options: &Options) -> Result<Compilation, Co
     let goal = Goal {
         security: options.security,
         precision: options.precision,
+        input_range: options.input_range,
         explicit: options.parameters.as_ref().map(ExplicitParameters::chain).transpose()?,
     };
-    let found = management::search(&slots, &weights, &ranges, &goal, &options.cost)?;
+    let found = management::search(&slots, &weights, &ranges, &goal, &options.cost, &options.calibration)?;
     let parameters = choose_primes(&found.plan, &found.simulation, options.security)?;
     let circuit = management::emit(&slots, &weights, &found.plan, &parameters)?;
     let program = Program::new(model.clone(), circuit)?;

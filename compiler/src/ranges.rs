@@ -1,8 +1,10 @@
 //! How large values become: interval bounds, narrowed by calibration samples.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use hec_ir::graph::Value;
+use hec_ir::matrix::BlockMatrix;
 use hec_ir::slots::{Op, SlotGraph};
 
 /// A calibrated bound is the largest value seen, times this.
@@ -129,14 +131,24 @@ fn observe(graph: &SlotGraph, samples: &Samples) -> Vec<Range> {
 
 /// The value of every node for one sample: what a slot graph means.
 pub fn evaluate(graph: &SlotGraph, input: impl Fn(&str, usize) -> Vec<f64>) -> Vec<Vec<f64>> {
+    evaluate_with(graph, &[], input)
+}
+
+/// The same with other matrices for the combines, by node; those that are missing stay.
+pub(crate) fn evaluate_with(
+    graph: &SlotGraph,
+    matrices: &[Option<Option<Arc<BlockMatrix<f64>>>>],
+    input: impl Fn(&str, usize) -> Vec<f64>,
+) -> Vec<Vec<f64>> {
     let mut all: Vec<Vec<f64>> = Vec::with_capacity(graph.len());
-    for (_, node) in graph.nodes() {
+    for (value, node) in graph.nodes() {
         let of = |i: usize| &all[node.operands()[i].index()];
         let zip = |f: fn(f64, f64) -> f64| of(0).iter().zip(of(1)).map(|(&a, &b)| f(a, b)).collect();
         all.push(match node.op() {
             Op::Input(i) => input(&i.name, node.ty().length),
             Op::Combine(combine) => {
-                let mut y = combine.matrix.apply(of(0));
+                let other = matrices.get(value.index()).and_then(|m| m.as_ref()?.as_ref());
+                let mut y = other.unwrap_or(&combine.matrix).apply(of(0));
                 y.iter_mut().zip(&*combine.bias).for_each(|(y, b)| *y += b);
                 y
             }

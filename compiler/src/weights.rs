@@ -95,6 +95,26 @@ impl Weights {
         }
     }
 
+    /// The matrix.
+    pub(crate) fn exact(&self) -> Option<Arc<BlockMatrix<f64>>> {
+        match self {
+            Self::Identity => None,
+            Self::Matrix(m) => Some(m.matrix.clone()),
+        }
+    }
+
+    /// The matrix after rounding to `bits` bits.
+    pub(crate) fn rounded(&self, bits: i32) -> Option<Arc<BlockMatrix<f64>>> {
+        match (self, self.scale_bits(bits)) {
+            (Self::Identity, _) => None,
+            (Self::Matrix(m), 0) => Some(m.matrix.clone()),
+            (Self::Matrix(m), bits) => {
+                let factor = f64::from(bits).exp2();
+                Some(Arc::new(m.matrix.map(|w| (w * factor).round() / factor)))
+            }
+        }
+    }
+
     /// The integer weights at `scale`, and the bias.
     pub fn quantise(&self, scale: &Scale, operands: usize) -> (BlockMatrix<i32>, Arc<[f64]>) {
         let factor = scale.to_f64();

@@ -93,9 +93,10 @@ fn the_search_finds_what_trying_every_policy_finds() {
     let (_, slots) = lower(&common::cryptonets()).expect("packs");
     let weights = Weights::of_graph(&slots);
     let ranges = Ranges::of_graph(&slots, (0.0, 1.0), &Samples::new());
-    let goal = Goal { security: Security::Bits128, precision: 10.0, explicit: None };
+    let goal = Goal { security: Security::Bits128, precision: 10.0, input_range: (0.0, 1.0), explicit: None };
     let cost = Options::default().cost;
-    let found = management::search(&slots, &weights, &ranges, &goal, &cost).expect("a plan");
+    let found = management::search(&slots, &weights, &ranges, &goal, &cost, &Samples::new()).expect("a plan");
+    let model = management::Model { cost: &cost, rounding_factor: 1.0 };
     let policy = |mask: usize| ProductPolicy {
         relinearize_before: mask & 1 == 1,
         rescale_before: mask & 2 == 2,
@@ -105,7 +106,7 @@ fn the_search_finds_what_trying_every_policy_finds() {
     for mask in 0..256 {
         let products = vec![policy(mask % 16), policy(mask / 16)];
         let plan = Plan { products, ..found.plan.clone() };
-        let Ok(other) = management::simulate(&slots, &weights, &ranges, &plan, &cost) else { continue };
+        let Ok(other) = management::simulate(&slots, &weights, &ranges, &plan, model) else { continue };
         let feasible = other.precision >= 10.0 && other.log_qp() <= 214.0;
         assert!(!feasible || other.nanoseconds >= found.simulation.nanoseconds * 0.999, "policy {mask} is cheaper");
     }

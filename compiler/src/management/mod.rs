@@ -4,13 +4,14 @@
 //! the circuit builder. What a [`Plan`] leaves open is decided by fixed rules, so the two always agree.
 
 mod emit;
+mod rounding;
 mod search;
 mod simulate;
 
 pub use emit::emit;
 pub use search::{Candidate, Explicit, Found, Goal, SearchError, search};
 pub(crate) use simulate::PRIME_BITS;
-pub use simulate::{Infeasible, Requirement, Simulation, simulate};
+pub use simulate::{Infeasible, Model, Requirement, Simulation, simulate};
 
 use hec_ir::Scale;
 use hec_ir::ckks::{MAX_DEGREE, MAX_WEIGHT_BITS};

@@ -5,9 +5,9 @@ use hec_ir::parameters::{MAX_LOG_N, Security, TABLE_NAME, max_log_qp};
 use hec_ir::slots::SlotGraph;
 
 use super::simulate::{Infeasible, PRIME_BITS};
-use super::{Chain, Plan, ProductPolicy, Simulation, combine_count, product_count, simulate};
+use super::{Chain, Model, Plan, ProductPolicy, Simulation, combine_count, product_count, rounding, simulate};
 use crate::cost::CostModel;
-use crate::ranges::Ranges;
+use crate::ranges::{Ranges, Samples};
 use crate::weights::Weights;
 
 /// What a plan has to reach.
@@ -17,6 +17,8 @@ pub struct Goal {
     pub security: Security,
     /// Bits of precision at the outputs.
     pub precision: f64,
+    /// The range of the inputs.
+    pub input_range: (f64, f64),
     /// Ring degree and chain, if the user gives them.
     pub explicit: Option<Explicit>,
 }
@@ -130,7 +132,8 @@ const WATERLINES: std::ops::RangeInclusive<i32> = 12..=60;
 const RESCALE_BITS: std::ops::RangeInclusive<i32> = 22..=49;
 
 /// Finds a plan for `graph`. Deterministic: coordinate descent from a grid of starts, ring degree by ring degree; then as much
-/// precision as the same cost allows.
+/// precision as the same cost allows. What the rounded weights do to the outputs is then measured on samples; if it is more
+/// than was predicted, the search is repeated with that in mind.
 ///
 /// # Errors
 /// [`SearchError`] with the numbers, if nothing meets `goal`.
@@ -140,9 +143,34 @@ pub fn search(
     ranges: &Ranges,
     goal: &Goal,
     cost: &CostModel,
+    samples: &Samples,
+) -> Result<Found, SearchError> {
+    let mut rounding_factor = 1.0;
+    loop {
+        let found = search_once(graph, weights, ranges, goal, Model { cost, rounding_factor })?;
+        let measured = rounding::measure(graph, weights, &found.plan, goal.input_range, samples);
+        let allowance = rounding_factor * found.simulation.rounding * ROUNDING_TOLERANCE;
+        if measured <= allowance || rounding_factor >= MAX_ROUNDING_FACTOR {
+            return Ok(found);
+        }
+        rounding_factor = (1.1 * measured / found.simulation.rounding).max(1.5 * rounding_factor);
+    }
+}
+
+/// Measured rounding errors may be this much above the predicted ones.
+const ROUNDING_TOLERANCE: f64 = 1.2;
+/// Beyond this the prediction is no use, and the weights have as many bits as they can have.
+const MAX_ROUNDING_FACTOR: f64 = 64.0;
+
+fn search_once(
+    graph: &SlotGraph,
+    weights: &[Option<Weights>],
+    ranges: &Ranges,
+    goal: &Goal,
+    model: Model,
 ) -> Result<Found, SearchError> {
     let space =
-        Space { graph, weights, ranges, goal, cost, products: product_count(graph), combines: combine_count(graph) };
+        Space { graph, weights, ranges, goal, model, products: product_count(graph), combines: combine_count(graph) };
     let rings = goal.explicit.as_ref().map_or(MIN_SEARCHED_LOG_N..=MAX_LOG_N, |e| e.log_n..=e.log_n);
     let mut best: Option<(Plan, Scored, f64)> = None;
     let mut candidates = Vec::new();
@@ -190,7 +218,7 @@ struct Space<'a> {
     weights: &'a [Option<Weights>],
     ranges: &'a Ranges,
     goal: &'a Goal,
-    cost: &'a CostModel,
+    model: Model<'a>,
     products: usize,
     combines: usize,
 }
@@ -227,7 +255,7 @@ const HOPELESS: f64 = 600.0;
 
 impl Space<'_> {
     fn score(&self, plan: &Plan) -> Result<Scored, Infeasible> {
-        let simulation = simulate(self.graph, self.weights, self.ranges, plan, self.cost)?;
+        let simulation = simulate(self.graph, self.weights, self.ranges, plan, self.model)?;
         // A hundredth of a bit for each prime: primes are near their sizes, not at them.
         let size = simulation.log_qp() + 0.01 * (simulation.moduli.len() + simulation.special.len()) as f64;
         let allowed = f64::from(max_log_qp(self.goal.security, plan.log_n).unwrap_or(0));

@@ -22,6 +22,9 @@ pub struct Simulation {
     pub nanoseconds: f64,
     /// Predicted bits of precision at the worst output: log2 of its range over six standard deviations of its error.
     pub precision: f64,
+    /// Predicted standard deviation of the outputs' errors that rounding the weights causes (part of the above), for the worst
+    /// output.
+    pub rounding: f64,
     /// The value that needs the largest modulus.
     pub tightest: Requirement,
 }
@@ -60,6 +63,16 @@ const LARGEST_SCALE: f64 = 8192.0;
 /// The largest size that is asked of a prime, so that enough primes lie near it.
 pub(crate) const PRIME_BITS: f64 = MAX_PRIME_BITS as f64 - 0.1;
 
+/// What a simulation is judged by.
+#[derive(Clone, Copy, Debug)]
+pub struct Model<'a> {
+    /// What operations cost.
+    pub cost: &'a CostModel,
+    /// How much larger the errors of rounded weights are than independent ones would be. A convolution uses the same rounded
+    /// weights everywhere, so its errors add up in later sums.
+    pub rounding_factor: f64,
+}
+
 /// Runs `plan` on bits, noise and cost.
 ///
 /// # Errors
@@ -69,23 +82,26 @@ pub fn simulate(
     weights: &[Option<Weights>],
     ranges: &Ranges,
     plan: &Plan,
-    cost: &CostModel,
+    model: Model,
 ) -> Result<Simulation, Infeasible> {
-    let mut run = Run { plan, ranges, origin: Origin::from(""), requirements: Vec::new(), work: Vec::new(), depth: 0 };
+    let Model { cost, rounding_factor } = model;
+    let origin = Origin::from("");
+    let mut run = Run { plan, ranges, rounding_factor, origin, requirements: Vec::new(), work: Vec::new(), depth: 0 };
     let outputs = walk(graph, weights, plan, &mut run)?;
     let moduli = run.moduli()?;
     let special = run.special(&moduli);
     let ring = Ring { log_n: plan.log_n, special: special.len() };
     let limbs = |depth: usize| moduli.len() - depth;
     let mut nanoseconds: f64 = run.work.iter().map(|work| work.price(cost, ring, &limbs)).sum();
-    let mut precision = f64::INFINITY;
+    let (mut precision, mut rounding) = (f64::INFINITY, 0f64);
     for ((_, value), output) in outputs.iter().zip(graph.outputs()) {
         nanoseconds += cost.decrypt(ring, limbs(value.state.depth), value.state.degree) * value.length as f64;
         let range = ranges.typical(output.value);
         precision = precision.min((range / (6.0 * value.error)).log2());
+        rounding = rounding.max(value.rounding);
     }
     let tightest = run.tightest().unwrap_or(Requirement { origin: run.origin.clone(), depth: 0, bits: 0.0 });
-    Ok(Simulation { rescalings: run.depth, moduli, special, nanoseconds, precision, tightest })
+    Ok(Simulation { rescalings: run.depth, moduli, special, nanoseconds, precision, rounding, tightest })
 }
 
 #[derive(Clone, Debug)]
@@ -98,6 +114,8 @@ struct Simulated {
     size: f64,
     /// Standard deviation of the error in units of the message.
     error: f64,
+    /// The part of it that comes from rounded weights, were they independent.
+    rounding: f64,
 }
 
 enum Work {
@@ -123,6 +141,7 @@ impl Work {
 struct Run<'a> {
     plan: &'a Plan,
     ranges: &'a Ranges,
+    rounding_factor: f64,
     origin: Origin,
     requirements: Vec<Requirement>,
     work: Vec<Work>,
@@ -193,7 +212,7 @@ impl Target for Run<'_> {
         let error = noise::fresh(self.plan.log_n) / bits.exp2();
         let state = State { depth: 0, degree: 1, scale, bits };
         let (bound, size) = (self.ranges.bound(node), self.ranges.size(node));
-        Ok(self.require(Simulated { state, length, bound, size, error }))
+        Ok(self.require(Simulated { state, length, bound, size, error, rounding: 0.0 }))
     }
 
     fn combine(
@@ -209,16 +228,20 @@ impl Target for Run<'_> {
         let bits = self.bits(scale);
         let state = State { scale: x.state.scale.times(scale), bits: x.state.bits + bits, ..x.state.clone() };
         let rounding = (weights.rounded_weights() as f64 / 12.0).sqrt() / bits.exp2() * x.size;
-        let error = (x.error * weights.row_norm()).hypot(rounding);
+        let error = (x.error * weights.row_norm()).hypot(rounding * self.rounding_factor);
+        let rounding = (x.rounding * weights.row_norm()).hypot(rounding);
         let (bound, size) = match weights {
             Weights::Identity => (x.bound, x.size),
             Weights::Matrix(_) => (self.ranges.bound(node), self.ranges.size(node)),
         };
-        Ok(self.require(Simulated { state, length: shape.results, bound, size, error }))
+        Ok(self.require(Simulated { state, length: shape.results, bound, size, error, rounding }))
     }
 
     fn product(&mut self, node: Value, a: &Simulated, b: Option<&Simulated>) -> Result<Simulated, Infeasible> {
-        let error = b.map_or(2.0 * a.size * a.error, |b| (a.size * b.error).hypot(b.size * a.error));
+        let grown = |part: fn(&Simulated) -> f64| {
+            b.map_or(2.0 * a.size * part(a), |b| (a.size * part(b)).hypot(b.size * part(a)))
+        };
+        let (error, rounding) = (grown(|x| x.error), grown(|x| x.rounding));
         let b = b.unwrap_or(a);
         let degrees = (a.state.degree, b.state.degree);
         self.work.push(Work::Product { depth: a.state.depth, degrees, count: a.length });
@@ -233,20 +256,23 @@ impl Target for Run<'_> {
             return Err(Infeasible::Chain(requirement));
         }
         let (bound, size) = (self.ranges.bound(node), self.ranges.size(node));
-        Ok(self.require(Simulated { state, length: a.length, bound, size, error: error.hypot(a.error * b.error) }))
+        let error = error.hypot(a.error * b.error);
+        Ok(self.require(Simulated { state, length: a.length, bound, size, error, rounding }))
     }
 
     fn sum(&mut self, node: Value, a: &Simulated, b: &Simulated, _subtract: bool) -> Result<Simulated, Infeasible> {
         let state = State { degree: a.state.degree.max(b.state.degree), ..a.state.clone() };
         let (bound, size) = (self.ranges.bound(node), self.ranges.size(node));
-        Ok(self.require(Simulated { state, length: a.length, bound, size, error: a.error.hypot(b.error) }))
+        let (error, rounding) = (a.error.hypot(b.error), a.rounding.hypot(b.rounding));
+        Ok(self.require(Simulated { state, length: a.length, bound, size, error, rounding }))
     }
 
     fn concat(&mut self, node: Value, operands: &[Simulated]) -> Result<Simulated, Infeasible> {
         let length = operands.iter().map(|x| x.length).sum();
-        let error = operands.iter().map(|x| x.error).fold(0.0, f64::max);
+        let largest = |part: fn(&Simulated) -> f64| operands.iter().map(part).fold(0.0, f64::max);
+        let (error, rounding) = (largest(|x| x.error), largest(|x| x.rounding));
         let (bound, size) = (self.ranges.bound(node), self.ranges.size(node));
-        Ok(Simulated { state: operands[0].state.clone(), length, bound, size, error })
+        Ok(Simulated { state: operands[0].state.clone(), length, bound, size, error, rounding })
     }
 
     fn gather(&mut self, x: &Simulated, gather: &slots::Gather) -> Result<Simulated, Infeasible> {
