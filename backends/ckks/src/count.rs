@@ -33,6 +33,12 @@ impl Counters {
         self.counts[work as usize].fetch_add(times, Ordering::Relaxed);
     }
 
+    /// Starts all counts at 0.
+    #[cfg(test)]
+    pub(crate) fn reset(&self) {
+        self.counts.iter().for_each(|count| count.store(0, Ordering::Relaxed));
+    }
+
     /// The count since it was last taken.
     #[cfg(test)]
     pub(crate) fn take(&self, work: Work) -> usize {

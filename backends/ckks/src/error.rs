@@ -124,6 +124,35 @@ pub enum Error {
         /// Values given.
         found: usize,
     },
+    /// The vector of a diagonal does not repeat a whole number of times.
+    #[error("linear transform: the diagonal of step {step} has {found} values, expected a divisor of {slots} slots")]
+    DiagonalLength {
+        /// The step of the diagonal.
+        step: i64,
+        /// Slots of the ring.
+        slots: usize,
+        /// Values given.
+        found: usize,
+    },
+    /// A linear transform has no diagonals.
+    #[error("linear transform: expected at least one diagonal, found none")]
+    NoDiagonals,
+    /// A number of baby steps that cannot be used.
+    #[error("linear transform: expected a power of two of at most {slots} baby steps, found {found}")]
+    BabySteps {
+        /// Slots of the ring.
+        slots: usize,
+        /// The number found.
+        found: usize,
+    },
+    /// A polynomial takes more levels than there are.
+    #[error("polynomial: expected a level of at least {needed}, found level {found}")]
+    Depth {
+        /// Levels that the polynomial takes.
+        needed: usize,
+        /// The level found.
+        found: usize,
+    },
     /// A matrix and its operand differ in length.
     #[error("{operation}: the matrix has {expected} columns, found {found} ciphertexts")]
     Columns {

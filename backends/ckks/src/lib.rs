@@ -79,6 +79,7 @@ mod error;
 pub mod evaluate;
 pub mod kernels;
 mod keys;
+mod linear_transform;
 pub mod noise;
 pub mod ntt;
 mod plaintext;
@@ -94,6 +95,7 @@ pub use encoding::Complex;
 pub use error::Error;
 pub use kernels::{MAX_WEIGHT, PreparedMatrix, WeightError};
 pub use keys::{GaloisKey, GaloisKeys, KeySwitchKey, PublicKey, RelinearizationKeys, SecretKey};
+pub use linear_transform::{LinearTransform, TransformCost, TransformSettings};
 pub use plaintext::Plaintext;
 pub use sampling::{Randomness, SEED_BYTES, Seed};
 

@@ -98,6 +98,28 @@ pub fn key_switch(
     keys.sqrt().hypot(rounding(ring_degree, 1))
 }
 
+/// A linear transform ([`crate::LinearTransform`]) of a ciphertext with error `std`, relative to the map by the diagonals as encoded.
+///
+/// With `r_k` the root mean square of the scaled values of diagonal `k`, `all_rms` is the root of the sum of all `r_k^2`, and
+/// `switched_rms` that of the diagonals whose baby step is not 0; `giants` is the number of giant steps other than 0. A key switch
+/// that is not divided by `P` yet has the error of [`key_switch`] without its rounding, `kappa^2 = N sigma^2 sum_d (D_d / P)^2 / 12`; those of
+/// baby steps are multiplied by the diagonals, those of giant steps are not, and each giant step rounds the polynomial that
+/// it cuts into digits: `all_rms^2 std^2 + switched_rms^2 kappa^2 + giants (kappa^2 + h/12) + (1 + h)/12`.
+pub fn linear_transform(
+    ring_degree: usize,
+    std: f64,
+    all_rms: f64,
+    switched_rms: f64,
+    giants: usize,
+    log2_digits: impl IntoIterator<Item = f64>,
+    log2_special: f64,
+) -> f64 {
+    let rounding = rounding(ring_degree, 1).powi(2);
+    let kappa = key_switch(ring_degree, 1, log2_digits, log2_special).powi(2) - rounding;
+    let giant = kappa + secret_norm(ring_degree, 1) / 12.0;
+    ((all_rms * std).powi(2) + switched_rms.powi(2) * kappa + giants as f64 * giant + rounding).sqrt()
+}
+
 /// log2 of the modulus of each digit of a key switch at `level`: products of as many consecutive primes of the chain as there
 /// are special primes. Empty without special primes.
 pub fn log2_digits(parameters: &hec_ir::parameters::Parameters, level: usize) -> Vec<f64> {

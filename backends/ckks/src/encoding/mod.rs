@@ -6,7 +6,8 @@ pub(crate) mod fft;
 use hec_ir::Scale;
 use zeroize::Zeroize;
 
-use crate::context::{Context, check_scale, reduce_integers};
+use crate::arithmetic::Modulus;
+use crate::context::{Context, check_scale, reduce_integers, scale_to_f64};
 use crate::error::Error;
 use crate::plaintext::{Form, Plaintext};
 use crate::poly::Poly;
@@ -18,6 +19,12 @@ pub struct Complex {
     pub re: f64,
     /// Imaginary part.
     pub im: f64,
+}
+
+impl From<f64> for Complex {
+    fn from(re: f64) -> Self {
+        Self { re, im: 0.0 }
+    }
 }
 
 impl Context {
@@ -70,7 +77,7 @@ impl Context {
         if !value.is_finite() {
             return Err(Error::NotFinite { operation, index: 0 });
         }
-        let scaled = value * scale.to_f64();
+        let scaled = value * scale_to_f64(scale);
         self.check_range(operation, scaled.abs(), level)?;
         let rounded = scaled.round_ties_even();
         Ok(self.chain(level).iter().map(|q| q.from_f64(rounded)).collect())
@@ -113,7 +120,37 @@ impl Context {
             return Err(Error::Slots { slots, found: count });
         }
         self.check_level("encode", level)?;
+        let poly = self.encode_modulo(self.chain(level), level, scale, load)?;
+        Ok(Plaintext::new(self, poly, scale.clone(), Form::Coefficients))
+    }
+
+    /// The polynomial, modulo `q_0 ..= q_level, p_0 ..` and in the NTT domain, whose slot `j` is `slot(j)` times the scale.
+    pub(crate) fn encode_extended(
+        &self,
+        level: usize,
+        scale: &Scale,
+        slot: impl Fn(usize) -> Complex,
+    ) -> Result<Poly, Error> {
+        let moduli = [self.chain(level), self.special()].concat();
+        let mut poly = self.encode_modulo(&moduli, level, scale, |re, im| {
+            for (j, (re, im)) in re.iter_mut().zip(im).enumerate() {
+                (*re, *im) = (slot(j).re, slot(j).im);
+            }
+        })?;
+        self.forward(&mut poly, |i| self.row(level, i));
+        Ok(poly)
+    }
+
+    /// Rounded coefficients modulo any primes; they must fit the modulus of `level`.
+    fn encode_modulo(
+        &self,
+        moduli: &[Modulus],
+        level: usize,
+        scale: &Scale,
+        load: impl FnOnce(&mut [f64], &mut [f64]),
+    ) -> Result<Poly, Error> {
         check_scale("encode", scale)?;
+        let slots = self.fft().slots();
         let mut buffer = vec![0.0; 2 * slots];
         let (re, im) = buffer.split_at_mut(slots);
         load(re, im);
@@ -124,16 +161,16 @@ impl Context {
             return Err(Error::NotFinite { operation: "encode", index });
         }
         self.fft().to_coefficients_times_n(re, im);
-        let factor = scale.to_f64() / slots as f64;
+        let factor = scale_to_f64(scale) / slots as f64;
         buffer.iter_mut().for_each(|v| *v *= factor);
         let largest = buffer.iter().fold(0.0, |m: f64, v| m.max(v.abs()));
         // `max` passes over NaN, a sum does not.
         let sum = buffer.iter().map(|v| v.abs()).sum::<f64>();
         let largest = if sum.is_finite() { largest } else { f64::INFINITY };
         self.check_range("encode", largest, level)?;
-        let poly = self.round(&buffer, largest, level);
+        let poly = self.round(&buffer, largest, moduli);
         buffer.zeroize();
-        Ok(Plaintext::new(self, poly, scale.clone(), Form::Coefficients))
+        Ok(poly)
     }
 
     /// Refuses coefficients of absolute value `largest` that do not lie strictly within half the modulus.
@@ -144,11 +181,11 @@ impl Context {
     }
 
     /// Rounds bit-reversed coefficients to the nearest integers and reduces them.
-    fn round(&self, buffer: &[f64], largest: f64, level: usize) -> Poly {
+    fn round(&self, buffer: &[f64], largest: f64, moduli: &[Modulus]) -> Poly {
         /// Adding this to a number below 2^51 leaves the number, rounded, in the lower bits of the sum.
         const ROUND: f64 = (3u64 << 51) as f64;
         let n = self.fft().slots();
-        let mut poly = Poly::zero(self.n(), level + 1);
+        let mut poly = Poly::zero(self.n(), moduli.len());
         if largest < 51f64.exp2() {
             let mut integers = vec![0; 2 * n];
             let (low, high) = integers.split_at_mut(n);
@@ -157,12 +194,12 @@ impl Context {
                 *low = (buffer[from] + ROUND).to_bits() as i64 - ROUND.to_bits() as i64;
                 *high = (buffer[n + from] + ROUND).to_bits() as i64 - ROUND.to_bits() as i64;
             }
-            for (limb, &q) in poly.iter_mut().zip(self.chain(level)) {
+            for (limb, &q) in poly.iter_mut().zip(moduli) {
                 reduce_integers(limb, &integers, q, largest as u64 + 1);
             }
             integers.zeroize();
         } else {
-            for (limb, q) in poly.iter_mut().zip(self.chain(level)) {
+            for (limb, q) in poly.iter_mut().zip(moduli) {
                 for i in 0..n {
                     let from = self.fft().position(i);
                     limb[i] = q.from_f64(buffer[from].round_ties_even());
@@ -182,7 +219,7 @@ impl Context {
         }
         let mut coefficients = compose::to_f64(self.chain(plaintext.level), &mut poly);
         poly.zeroize();
-        let factor = 1.0 / plaintext.scale.to_f64();
+        let factor = 1.0 / scale_to_f64(&plaintext.scale);
         let n = self.fft().slots();
         let (mut re, mut im) = (vec![0.0; n], vec![0.0; n]);
         for i in 0..n {

@@ -9,6 +9,7 @@ mod product;
 mod rescale;
 mod rotate;
 mod switch;
+mod transform;
 
 pub use linear::{
     add, add_assign, add_constant, add_plain, multiply_constant, multiply_integer, multiply_plain, negate, sub,
@@ -19,6 +20,7 @@ pub use product::{multiply, square};
 pub use rescale::{drop_level, rescale};
 pub use rotate::{conjugate, inner_sum, inner_sum_rotations, rotate, rotate_many, rotate_rescale};
 pub use switch::{key_switch, multiply_relinearize_rescale, relinearize, relinearize_rescale};
+pub use transform::{linear_transform, linear_transform_rescale, linear_transforms};
 
 use crate::ciphertext::Ciphertext;
 use crate::context::Context;

@@ -8,6 +8,7 @@ mod refusals;
 mod rotations;
 mod smoke;
 mod threads;
+mod transforms;
 
 use hec_ir::Scale;
 use hec_ir::parameters::{Literal, Parameters, PrimeSearch, Security};

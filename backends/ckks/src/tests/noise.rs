@@ -6,12 +6,12 @@ use super::*;
 use crate::plaintext::{Form, Plaintext};
 use crate::{Automorphism, Ciphertext, GaloisKeys, PreparedMatrix, PublicKey, evaluate, noise};
 
-const LOG_N: u32 = 10;
-const N: usize = 1 << LOG_N;
+pub(super) const LOG_N: u32 = 10;
+pub(super) const N: usize = 1 << LOG_N;
 
 /// Sums over samples of an error.
 #[derive(Default)]
-struct Sample {
+pub(super) struct Sample {
     count: f64,
     squares: f64,
     largest: f64,
@@ -19,7 +19,7 @@ struct Sample {
 }
 
 impl Sample {
-    fn take(&mut self, errors: impl IntoIterator<Item = f64>) {
+    pub(super) fn take(&mut self, errors: impl IntoIterator<Item = f64>) {
         for e in errors {
             self.count += 1.0;
             self.mean += e;
@@ -29,7 +29,7 @@ impl Sample {
     }
 
     /// Within `tolerance` in mean square, without bias, and no error beyond 6.5 standard deviations.
-    fn check(&self, name: &str, std: f64, tolerance: f64) {
+    pub(super) fn check(&self, name: &str, std: f64, tolerance: f64) {
         let measured = (self.squares / self.count).sqrt();
         let ratio = (measured / std).powi(2);
         assert!((ratio - 1.0).abs() < tolerance, "{name}: measured {measured}, formula {std}");
@@ -40,7 +40,7 @@ impl Sample {
 }
 
 /// `a - factor * b` modulo `q_0`, centred.
-fn difference(context: &Context, a: &Plaintext, b: &Plaintext, factor: u64) -> Vec<f64> {
+pub(super) fn difference(context: &Context, a: &Plaintext, b: &Plaintext, factor: u64) -> Vec<f64> {
     let q = context.modulus(0);
     let limb = |p: &Plaintext| {
         let mut limb = p.poly.limb(0).to_vec();
@@ -54,7 +54,7 @@ fn difference(context: &Context, a: &Plaintext, b: &Plaintext, factor: u64) -> V
     limb(a).iter().zip(limb(b)).map(|(&a, b)| q.centered(q.sub(a, q.mul(b, factor))) as f64).collect()
 }
 
-fn opened(context: &Context, secret: &SecretKey, a: &Ciphertext) -> Plaintext {
+pub(super) fn opened(context: &Context, secret: &SecretKey, a: &Ciphertext) -> Plaintext {
     secret.decrypt(context, a).unwrap()
 }
 
@@ -68,7 +68,7 @@ fn plain_product(context: &Context, a: &Plaintext, b: &Plaintext) -> Plaintext {
 }
 
 /// The plaintext under `X -> X^element`.
-fn image(context: &Context, a: &Plaintext, element: u64) -> Plaintext {
+pub(super) fn image(context: &Context, a: &Plaintext, element: u64) -> Plaintext {
     let a = a.clone().transform(context).unwrap();
     let mut image = a.clone();
     let table = context.permutation(element);

@@ -1,0 +1,237 @@
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+
+use super::digits::{Decomposed, Raised, add_products, raise};
+use super::divide::{Divisor, divide, lower};
+use crate::automorphism::{Automorphism, permute};
+use crate::ciphertext::Ciphertext;
+use crate::context::{Context, check_scale};
+use crate::count::Work;
+use crate::error::Error;
+use crate::kernels;
+use crate::keys::{GaloisKey, GaloisKeys};
+use crate::linear_transform::LinearTransform;
+use crate::poly::Poly;
+
+/// Baby steps that are rotated before the products with their diagonals are added to the sums.
+const BABIES_AT_ONCE: usize = 4;
+
+/// Applies a linear map to the slots. The scale of the result is the product of the scales; with the map's default scale
+/// the rescaling that follows ([`linear_transform_rescale`] merges it) restores the operand's. See [`LinearTransform`] for the algorithm and
+/// [`LinearTransform::cost`] for what it takes. Besides the operand's digits it holds two polynomials modulo `Q P` for each giant step.
+///
+/// # Errors
+/// [`Error::Parameters`]; [`Error::Level`] unless the ciphertext has the transform's level; [`Error::Degree`] unless its degree is 1;
+/// [`Error::MissingGaloisKey`] and [`Error::LevelTooHigh`] where keys are missing or too low; [`Error::ScaleRange`].
+pub fn linear_transform(
+    context: &Context,
+    a: &Ciphertext,
+    transform: &LinearTransform,
+    keys: &GaloisKeys,
+) -> Result<Ciphertext, Error> {
+    apply_one(context, "linear_transform", a, transform, keys, Divisor::Special)
+}
+
+/// [`linear_transform`], then [`super::rescale`], in one division by `P q_l`: `2 (l + 1)` transforms less, and each coefficient within 1.
+///
+/// # Errors
+/// As [`linear_transform`]; [`Error::NoLevelLeft`] at level 0.
+pub fn linear_transform_rescale(
+    context: &Context,
+    a: &Ciphertext,
+    transform: &LinearTransform,
+    keys: &GaloisKeys,
+) -> Result<Ciphertext, Error> {
+    apply_one(context, "linear_transform_rescale", a, transform, keys, Divisor::SpecialAndLast)
+}
+
+/// [`linear_transform`] by each of several maps, with equal bits. The operand is cut into digits once, and each of its rotations by a baby
+/// step is computed once for all maps.
+///
+/// # Errors
+/// As [`linear_transform`].
+pub fn linear_transforms(
+    context: &Context,
+    a: &Ciphertext,
+    transforms: &[&LinearTransform],
+    keys: &GaloisKeys,
+) -> Result<Vec<Ciphertext>, Error> {
+    apply(context, "linear_transforms", a, transforms, keys, Divisor::Special)
+}
+
+fn apply_one(
+    context: &Context,
+    operation: &'static str,
+    a: &Ciphertext,
+    transform: &LinearTransform,
+    keys: &GaloisKeys,
+    divisor: Divisor,
+) -> Result<Ciphertext, Error> {
+    apply(context, operation, a, &[transform], keys, divisor)?.pop().ok_or(Error::NoDiagonals)
+}
+
+fn apply(
+    context: &Context,
+    operation: &'static str,
+    a: &Ciphertext,
+    transforms: &[&LinearTransform],
+    keys: &GaloisKeys,
+    divisor: Divisor,
+) -> Result<Vec<Ciphertext>, Error> {
+    a.check(context, operation)?;
+    let [c0, c1] = &*a.polys else {
+        return Err(Error::Degree { operation, expected: 1, found: a.degree() });
+    };
+    let level = a.level;
+    let find = |step: usize| keys.find(context, operation, Automorphism::Rotation { steps: step as i64 }, level);
+    // Everything that can be refused is, before any work.
+    let mut babies: BTreeMap<usize, Option<&GaloisKey>> = BTreeMap::new();
+    let mut scales = Vec::with_capacity(transforms.len());
+    for transform in transforms {
+        transform.check(context, operation, level)?;
+        let scale = a.scale.times(&transform.scale);
+        check_scale(operation, &scale)?;
+        if transform.is_diagonal() {
+            if divisor == Divisor::SpecialAndLast && level == 0 {
+                return Err(Error::NoLevelLeft);
+            }
+        } else {
+            divisor.prepare(context, operation, level, &scale)?;
+        }
+        scales.push(scale);
+        for (&giant, diagonals) in &transform.giants {
+            if giant != 0 {
+                find(giant)?;
+            }
+            for &baby in diagonals.keys() {
+                babies.insert(baby, if baby == 0 { None } else { Some(find(baby)?) });
+            }
+        }
+    }
+    let rotating: Vec<&LinearTransform> = transforms.iter().copied().filter(|t| !t.is_diagonal()).collect();
+    let sums = if rotating.is_empty() { Vec::new() } else { inner_sums(context, level, [c0, c1], &rotating, &babies)? };
+    let mut sums = sums.into_iter();
+    let mut results = Vec::with_capacity(transforms.len());
+    for (transform, scale) in transforms.iter().zip(scales) {
+        if transform.is_diagonal() {
+            let product = scaled(context, a, transform, scale);
+            results.push(match divisor {
+                Divisor::Special => product,
+                Divisor::SpecialAndLast => super::rescale(context, &product)?,
+            });
+            continue;
+        }
+        let mut outer = raise(context, level, [None, None]);
+        for (&giant, inner) in transform.giants.keys().zip(&mut sums) {
+            if giant == 0 {
+                outer = inner;
+            } else {
+                add_giant_step(context, level, inner, find(giant)?, &mut outer)?;
+            }
+        }
+        let [u0, u1] = &mut outer;
+        results.push(lower(context, operation, level, divisor, [u0, u1], &scale)?);
+    }
+    Ok(results)
+}
+
+/// The ciphertext times the diagonal of step 0, modulo Q.
+fn scaled(context: &Context, a: &Ciphertext, transform: &LinearTransform, scale: hec_ir::Scale) -> Ciphertext {
+    let mut polys = a.polys.clone();
+    if let Some(diagonal) = transform.giants.get(&0).and_then(|diagonals| diagonals.get(&0)) {
+        for poly in &mut polys {
+            poly.for_each_limb(|row, limb| kernels::mul_assign(context.modulus(row), limb, diagonal.limb(row)));
+        }
+    }
+    Ciphertext::new(context, polys, scale)
+}
+
+/// For each transform and each of its giant steps, in order, the sum of diagonals times baby steps, modulo `Q P`. Limb by limb, so
+/// that only a few rotated limbs exist at a time.
+fn inner_sums<'c>(
+    context: &'c Context,
+    level: usize,
+    [c0, c1]: [&Poly; 2],
+    transforms: &[&LinearTransform],
+    babies: &BTreeMap<usize, Option<&GaloisKey>>,
+) -> Result<Vec<Raised<'c>>, Error> {
+    let rows: Vec<&BTreeMap<usize, Poly>> = transforms.iter().flat_map(|transform| transform.giants.values()).collect();
+    let keys = babies.values().flatten().count();
+    let decomposed = if keys > 0 { Some(Decomposed::new(context, level, c1)?) } else { None };
+    context.count(Work::KeyProduct, keys);
+    let tables: Vec<_> = babies.values().map(|key| key.map(|key| context.permutation(key.element))).collect();
+    let babies: Vec<_> = babies.iter().zip(&tables).map(|((&step, key), table)| (step, *key, table)).collect();
+
+    let mut sums: Vec<Raised<'c>> = rows.iter().map(|_| raise(context, level, [None, None])).collect();
+    let mut limbs: Vec<Vec<[&mut [u64]; 2]>> = Vec::new();
+    limbs.resize_with(level + 1 + context.special().len(), || Vec::with_capacity(rows.len()));
+    for [sum0, sum1] in &mut sums {
+        for (limb, pair) in limbs.iter_mut().zip(sum0.iter_mut().zip(sum1.iter_mut())) {
+            limb.push([pair.0, pair.1]);
+        }
+    }
+    limbs.into_par_iter().enumerate().for_each(|(i, mut sums)| {
+        let q = context.modulus(context.row(level, i));
+        // P c_0 and P c_1, which are 0 modulo the special primes; a sum before its automorphism; then the rotated baby steps.
+        let mut work = context.scratch(4 + 2 * BABIES_AT_ONCE);
+        let mut parts = work.iter_mut();
+        let [Some(raised0), Some(raised1), Some(sum0), Some(sum1)] = [0; 4].map(|_| parts.next()) else { return };
+        let mut rotated: Vec<&mut [u64]> = parts.collect();
+        for (raised, c) in [(&mut *raised0, c0), (&mut *raised1, c1)] {
+            if i <= level {
+                raised.copy_from_slice(c.limb(i));
+                kernels::mul_scalar_assign(q, raised, context.special_product(i));
+            } else {
+                raised.fill(0);
+            }
+        }
+        for babies in babies.chunks(BABIES_AT_ONCE) {
+            for ((_, key, table), out) in babies.iter().zip(rotated.chunks_exact_mut(2)) {
+                let [out0, out1] = out else { continue };
+                if let (Some(key), Some(table), Some(decomposed)) = (key, table, &decomposed) {
+                    sum0.copy_from_slice(raised0);
+                    sum1.fill(0);
+                    decomposed.add_product_limb(context, &key.key, i, [&mut *sum0, &mut *sum1]);
+                    permute(table, sum0, out0);
+                    permute(table, sum1, out1);
+                } else {
+                    out0.copy_from_slice(raised0);
+                    out1.copy_from_slice(raised1);
+                }
+            }
+            for (diagonals, sums) in rows.iter().zip(&mut sums) {
+                for (half, sum) in sums.iter_mut().enumerate() {
+                    let terms = babies.iter().zip(rotated.chunks_exact(2));
+                    let terms = terms.filter_map(|((step, ..), out)| Some((diagonals.get(step)?.limb(i), &*out[half])));
+                    kernels::mul_add_many(q, sum, &terms.collect::<Vec<_>>());
+                }
+            }
+        }
+    });
+    Ok(sums)
+}
+
+/// Rotates a raised ciphertext by a giant step and adds it to `outer`. Only its second polynomial is divided by `P`, to be cut
+/// into digits.
+fn add_giant_step(
+    context: &Context,
+    level: usize,
+    [inner0, mut inner1]: Raised<'_>,
+    GaloisKey { element, key }: &GaloisKey,
+    outer: &mut Raised<'_>,
+) -> Result<(), Error> {
+    let c1 = divide(context, level, &context.switch(level)?.special, &mut inner1);
+    inner1.for_each_limb(|_, limb| limb.fill(0));
+    let mut switched = [inner0, inner1];
+    add_products(context, level, &[(&c1, key)], &mut switched)?;
+    let table = context.permutation(*element);
+    for (outer, switched) in outer.iter_mut().zip(&switched) {
+        outer.for_each_limb(|i, limb| {
+            let mut image = context.scratch(1);
+            permute(&table, switched.limb(i), image.limb_mut(0));
+            kernels::add_assign(context.modulus(context.row(level, i)), limb, image.limb(0));
+        });
+    }
+    Ok(())
+}
