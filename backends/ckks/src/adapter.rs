@@ -1,10 +1,14 @@
 //! The engine behind the runtime's traits. No decision is made here.
 
+use std::borrow::Cow;
+
 use hec_ir::Scale;
 use hec_ir::ckks::{Circuit, Combine, key_needs};
 use hec_runtime::EngineBackend;
 use hec_runtime::engine::{Client, Engine, EngineError, Evaluator, Metadata};
+use hec_runtime::expand::combinable;
 
+use crate::poly::Poly;
 use crate::{Ciphertext, Context, PreparedMatrix, Randomness, RelinearizationKeys, SecretKey, evaluate};
 
 /// The backend `he-ckks`.
@@ -78,11 +82,13 @@ impl Evaluator for CkksEvaluator {
     }
 
     fn add(&self, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext, EngineError> {
-        evaluate::add(&self.context, a, b).map_err(EngineError::new)
+        let degree = a.degree().max(b.degree());
+        evaluate::add(&self.context, &self.padded(a, degree), &self.padded(b, degree)).map_err(EngineError::new)
     }
 
     fn subtract(&self, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext, EngineError> {
-        evaluate::sub(&self.context, a, b).map_err(EngineError::new)
+        let degree = a.degree().max(b.degree());
+        evaluate::sub(&self.context, &self.padded(a, degree), &self.padded(b, degree)).map_err(EngineError::new)
     }
 
     fn add_constant(&self, a: &Ciphertext, value: f64) -> Result<Ciphertext, EngineError> {
@@ -105,7 +111,9 @@ impl Evaluator for CkksEvaluator {
     fn relinearize(&self, a: &Ciphertext) -> Result<Ciphertext, EngineError> {
         let keys = self.relinearization.as_ref();
         let keys = keys.ok_or_else(|| EngineError::new("the relinearization key is missing"))?;
-        evaluate::relinearize(&self.context, a, keys).map_err(EngineError::new)
+        evaluate::relinearize(&self.context, a, keys).map_err(|cause| {
+            EngineError(format!("relinearization with a key for degrees up to {}: {cause}", keys.max_degree()))
+        })
     }
 
     fn rescale(&self, a: &Ciphertext) -> Result<Ciphertext, EngineError> {
@@ -119,6 +127,7 @@ impl Evaluator for CkksEvaluator {
     }
 
     fn combine(&self, operands: &[&Ciphertext], combine: &Combine) -> Result<Vec<Ciphertext>, EngineError> {
+        combinable(self, operands, combine)?;
         let prepared = PreparedMatrix::new(&combine.matrix).map_err(EngineError::new)?;
         let mut sums = evaluate::scalar_matrix(&self.context, &prepared, operands, &combine.weight_scale)
             .map_err(EngineError::new)?;
@@ -128,5 +137,18 @@ impl Evaluator for CkksEvaluator {
             }
         }
         Ok(sums)
+    }
+}
+
+impl CkksEvaluator {
+    /// The same ciphertext with zeros as coefficients of the powers of the secret up to `degree`.
+    fn padded<'a>(&self, a: &'a Ciphertext, degree: usize) -> Cow<'a, Ciphertext> {
+        let missing = degree - a.degree();
+        if missing == 0 {
+            return Cow::Borrowed(a);
+        }
+        let mut padded = Ciphertext { seed: None, ..a.clone() };
+        padded.polys.extend((0..missing).map(|_| Poly::zero(self.context.n(), a.level() + 1)));
+        Cow::Owned(padded)
     }
 }

@@ -430,7 +430,7 @@ fn identity(length: usize, weight: i32) -> Result<BlockMatrix<i32>, MatrixError>
     BlockMatrix::new(length, length, blocks)
 }
 
-/// A small network down to the last level: combine, square, combine, square, combine.
+/// A small network: combine, square, combine, square, combine. Scales stay above 2^30.
 ///
 /// # Errors
 /// What differs.
@@ -441,12 +441,12 @@ pub fn network<E: Engine>(engine: &E, setting: &Setting) -> Verdict {
     for (rows, cols) in [(8, 7), (4, 8)] {
         let first = if cols == 7 { blocks(&mut random)? } else { dense(rows, cols, &mut random)? };
         x = b.push(first, &[x])?;
+        if b.ty(x).scale.log2() > 70.0 {
+            x = b.push(Op::Rescale, &[x])?;
+        }
         x = b.push(Op::Square, &[x])?;
         x = b.push(Op::Relinearize, &[x])?;
         x = b.push(Op::Rescale, &[x])?;
-        if b.ty(x).scale.log2() > 50.0 {
-            x = b.push(Op::Rescale, &[x])?;
-        }
     }
     let y = b.push(dense(2, 4, &mut random)?, &[x])?;
     b.output("y", y);
