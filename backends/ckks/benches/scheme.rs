@@ -3,8 +3,13 @@
 //! Shapes: 2^13 with 3 limbs of a batch layout, and 2^14 and 2^15 with the moduli that key switching of other libraries is
 //! usually timed with.
 
+use std::collections::BTreeMap;
+
 use divan::{Bencher, black_box};
-use hec_ckks::{Ciphertext, Context, PublicKey, Randomness, RelinearizationKeys, SecretKey, evaluate};
+use hec_ckks::{
+    Automorphism, Basis, Ciphertext, Context, GaloisKeys, LinearTransform, PolynomialPlan, PublicKey, Randomness,
+    RelinearizationKeys, SecretKey, TransformSettings, evaluate,
+};
 use hec_ir::Scale;
 use hec_ir::parameters::{Literal, Parameters, PrimeSearch, Security};
 
@@ -23,6 +28,9 @@ impl std::fmt::Display for Shape {
 }
 
 const SHAPES: [Shape; 4] = [Shape(13, 3, 1), Shape(14, 9, 1), Shape(14, 8, 2), Shape(15, 16, 4)];
+
+/// Those with enough levels for a polynomial of degree 31.
+const DEEP: [Shape; 3] = [SHAPES[1], SHAPES[2], SHAPES[3]];
 
 struct Fixture {
     context: Context,
@@ -51,6 +59,11 @@ impl Fixture {
 
     fn scale() -> Scale {
         Scale::power_of_two(40)
+    }
+
+    fn galois(&mut self, automorphisms: impl IntoIterator<Item = Automorphism>) -> GaloisKeys {
+        let needs = automorphisms.into_iter().map(|automorphism| (automorphism, self.context.max_level()));
+        GaloisKeys::generate(&self.context, &self.secret, needs, &mut self.randomness).unwrap_or_else(|e| panic!("{e}"))
     }
 
     fn ciphertext(&mut self) -> Ciphertext {
@@ -134,4 +147,52 @@ fn multiply_relinearize_rescale(bencher: Bencher, shape: Shape) {
         let product = evaluate::multiply(&f.context, black_box(&a), &b)?;
         evaluate::rescale(&f.context, &evaluate::relinearize(&f.context, &product, &f.keys)?)
     });
+}
+
+#[divan::bench(args = SHAPES)]
+fn multiply_relinearize_rescale_merged(bencher: Bencher, shape: Shape) {
+    let mut f = Fixture::new(shape);
+    let (a, b) = (f.ciphertext(), f.ciphertext());
+    bencher.bench_local(|| evaluate::multiply_relinearize_rescale(&f.context, black_box(&a), &b, &f.keys));
+}
+
+#[divan::bench(args = SHAPES)]
+fn rotate(bencher: Bencher, shape: Shape) {
+    let mut f = Fixture::new(shape);
+    let a = f.ciphertext();
+    let keys = f.galois([Automorphism::Rotation { steps: 1 }]);
+    bencher.bench_local(|| evaluate::rotate(&f.context, black_box(&a), 1, &keys));
+}
+
+#[divan::bench(args = SHAPES)]
+fn rotate_8_hoisted(bencher: Bencher, shape: Shape) {
+    let mut f = Fixture::new(shape);
+    let a = f.ciphertext();
+    let steps = [1, 2, 3, 4, 5, 6, 7, 8];
+    let keys = f.galois(steps.map(|steps| Automorphism::Rotation { steps }));
+    bencher.bench_local(|| evaluate::rotate_many(&f.context, black_box(&a), &steps, &keys));
+}
+
+/// 64 diagonals, for each number of baby steps that comes into question.
+#[divan::bench(args = SHAPES, consts = [0, 8, 16, 32, 64])]
+fn linear_transform_64<const BABIES: usize>(bencher: Bencher, shape: Shape) {
+    let mut f = Fixture::new(shape);
+    let a = f.ciphertext();
+    let diagonals: BTreeMap<i64, Vec<f64>> = (0..64).map(|step| (step, f.values.clone())).collect();
+    let baby_steps = (BABIES > 0).then_some(BABIES);
+    let settings = TransformSettings { baby_steps, ..TransformSettings::at_level(f.context.max_level()) };
+    let transform = LinearTransform::new(&f.context, &diagonals, &settings).unwrap_or_else(|e| panic!("{e}"));
+    let keys = f.galois(transform.required_rotations());
+    bencher.bench_local(|| evaluate::linear_transform_rescale(&f.context, black_box(&a), &transform, &keys));
+}
+
+#[divan::bench(args = DEEP)]
+fn polynomial_31(bencher: Bencher, shape: Shape) {
+    let mut f = Fixture::new(shape);
+    let a = f.ciphertext();
+    let coefficients = [0.03; 32];
+    let (level, scale) = (f.context.max_level(), Fixture::scale());
+    let plan = PolynomialPlan::new(&f.context, Basis::Chebyshev, &coefficients, level, &scale, &scale);
+    let plan = plan.unwrap_or_else(|e| panic!("{e}"));
+    bencher.bench_local(|| evaluate::polynomial(&f.context, black_box(&a), &plan, &f.keys));
 }

@@ -15,8 +15,8 @@ pub enum Automorphism {
 }
 
 impl Automorphism {
-    /// The exponent `g` of `X -> X^g`, modulo `2N`: `5^steps` for rotations, as slot `j` is the value at `zeta^(5^j)`, and
-    /// `-1` for conjugation. `ring_degree` is a power of two and at least 4.
+    /// The exponent `g` of `X -> X^g`, modulo `2N`: `5^steps` for rotations, as slot `j` is the value at `zeta^(5^j)`,
+    /// and `-1` for conjugation. `ring_degree` is a power of two and at least 4.
     ///
     /// ```
     /// use hec_ckks::Automorphism;
@@ -60,8 +60,8 @@ pub(crate) fn inverse(element: u64, ring_degree: usize) -> u64 {
     power(element, ring_degree as u64 / 2 - 1, 2 * ring_degree as u64)
 }
 
-/// The automorphism of an odd `element` in the NTT domain, where index `i` holds the value at `psi^(2 bitrev(i) + 1)`: index `i`
-/// of the result is this index of the operand. One table serves all primes.
+/// The automorphism of an odd `element` in the NTT domain, where index `i` holds the value at `psi^(2 bitrev(i) + 1)`:
+/// index `i` of the result is this index of the operand. One table serves all primes.
 pub(crate) fn permutation(element: u64, log_n: u32) -> Vec<u32> {
     let reversed = |i: u64| i.reverse_bits() >> (u64::BITS - log_n);
     let mask = (2 << log_n) - 1;

@@ -168,8 +168,8 @@ impl Context {
         }
     }
 
-    /// The automorphism of an odd element below `2N` as a permutation in the NTT domain. Tables are kept: 4 N bytes for each
-    /// element that was ever used.
+    /// The automorphism of an odd element below `2N` as a permutation in the NTT domain. Tables are kept: 4 N bytes for
+    /// each element that was ever used.
     pub(crate) fn permutation(&self, element: u64) -> Arc<[u32]> {
         let mut known = self.0.permutations.lock().unwrap_or_else(PoisonError::into_inner);
         let make = || automorphism::permutation(element, self.parameters().log_n()).into();
@@ -266,8 +266,8 @@ pub(crate) fn check_scale(operation: &'static str, scale: &Scale) -> Result<(), 
     }
 }
 
-/// The scale as a float, to a few units in the last place. Unlike [`Scale::to_f64`] it does not overflow on the way, where exponents
-/// are large but their powers nearly cancel, as in the scales of high powers of a ciphertext.
+/// The scale as a float, to a few units in the last place. Unlike [`Scale::to_f64`] it does not overflow on the way,
+/// where exponents are large but their powers nearly cancel, as in the scales of high powers of a ciphertext.
 pub(crate) fn scale_to_f64(scale: &Scale) -> f64 {
     let (mut mantissa, mut exponent) = (1.0, i64::from(scale.twos()));
     for (base, power) in scale.factors() {

@@ -17,6 +17,9 @@
 //!   is multiplied with its part of a key modulo `Q P`, and the sum divided by the *special primes* P (hybrid
 //!   key switching; Han and Ki, eprint 2019/688; the change of base is that of Halevi, Polyakov and Shoup, eprint 2018/117). See
 //!   [`KeySwitchKey`] and [`evaluate::relinearize`], which takes degrees 2 to 4 to degree 1 in one go.
+//! - **Rotations** are the automorphisms `X -> X^(5^k)`, and conjugation is `X -> X^-1`: permutations in the NTT domain, and a key
+//!   switch ([`GaloisKeys`]). Many rotations of one ciphertext share its digits ([`evaluate::rotate_many`]); linear maps of the slots
+//!   go further ([`LinearTransform`]); polynomials land on the scale they are asked for ([`PolynomialPlan`]).
 //! - **Seeds** stand for whatever is uniform and public: the `a` halves of all keys, and the second half of what the secret
 //!   key encrypts. That halves the bytes.
 //! - **Errors** of every operation follow the formulas in [`noise`].
@@ -84,6 +87,7 @@ pub mod noise;
 pub mod ntt;
 mod plaintext;
 mod poly;
+mod polynomial;
 mod sampling;
 mod scratch;
 
@@ -97,6 +101,7 @@ pub use kernels::{MAX_WEIGHT, PreparedMatrix, WeightError};
 pub use keys::{GaloisKey, GaloisKeys, KeySwitchKey, PublicKey, RelinearizationKeys, SecretKey};
 pub use linear_transform::{LinearTransform, TransformCost, TransformSettings};
 pub use plaintext::Plaintext;
+pub use polynomial::{Basis, MAX_POLYNOMIAL_DEGREE, PolynomialCost, PolynomialPlan};
 pub use sampling::{Randomness, SEED_BYTES, Seed};
 
 #[cfg(test)]

@@ -15,11 +15,11 @@ use crate::poly::Poly;
 pub struct TransformSettings {
     /// The level of the ciphertexts that it is applied to.
     pub level: usize,
-    /// The scale of the matrix. By default the prime `q_level`: the rescaling after the transform divides by just that, so that
-    /// the operand's scale comes back exactly.
+    /// The scale of the matrix. By default the prime `q_level`: the rescaling after the transform divides by just that,
+    /// so that the operand's scale comes back exactly.
     pub scale: Option<Scale>,
-    /// The number of baby steps, a power of two of at most N/2. By default the one of least [`TransformCost::weight`]. Transforms of
-    /// one ciphertext share the rotations of their baby steps: equal numbers need fewest.
+    /// The number of baby steps, a power of two of at most N/2. By default the one of least [`TransformCost::weight`].
+    /// Transforms of one ciphertext share the rotations of their baby steps: equal numbers need fewest.
     pub baby_steps: Option<usize>,
 }
 
@@ -59,8 +59,8 @@ impl TransformCost {
     }
 
     /// An estimate of the time, in multiply-adds of N residues: a transform of a limb counts as its `log2(N)/2` rows of
-    /// butterflies, a product with a key as two for each digit and limb, and as many as two digits for the automorphism. A model for comparing
-    /// numbers of baby steps, not a measurement.
+    /// butterflies, a product with a key as two for each digit and limb, and as many as two digits for the
+    /// automorphism. A model for comparing numbers of baby steps, not a measurement.
     pub fn weight(&self, context: &Context, level: usize) -> f64 {
         let extended = (level + 1 + context.special().len()) as f64;
         let digits = context.digits(level).unwrap_or(0) as f64;
@@ -72,13 +72,14 @@ impl TransformCost {
 
 /// A linear map of the slots, with its diagonals encoded for ciphertexts of one level.
 ///
-/// The map is the sum over steps `k` of `d_k * rotate(x, k)`, slot by slot: entry `(r, r + k mod N/2)` of its matrix is slot `r` of the
-/// *generalised diagonal* `d_k`. With `k = i + j`, `i` the remainder by the number of baby steps, it is
-/// `sum_j rotate(sum_i rotate(d_(i+j), -j) * rotate(x, i), j)`: rotations by the baby steps `i` of the operand, whose digits are
-/// computed once, and by the giant steps `j` of the inner sums (Halevi and Shoup, eprint 2018/244). Everything stays modulo `Q P` until the
-/// end: baby steps are not divided by `P`, giant steps divide the one polynomial that they cut into digits (*double hoisting*: Bossuat,
-/// Mouchet, Troncoso-Pastoriza, Hubaux, EUROCRYPT 2021, eprint 2020/1203, section 4.3). So the diagonals are encoded modulo `Q P`, and
-/// take `8 N (level + 1 + special primes)` bytes each.
+/// The map is the sum over steps `k` of `d_k * rotate(x, k)`, slot by slot: entry `(r, r + k mod N/2)` of its matrix is
+/// slot `r` of the *generalised diagonal* `d_k`. With `k = i + j`, `i` the remainder by the number of baby steps, it is
+/// `sum_j rotate(sum_i rotate(d_(i+j), -j) * rotate(x, i), j)`: rotations by the baby steps `i` of the operand, whose
+/// digits are computed once, and by the giant steps `j` of the inner sums (Halevi and Shoup, eprint 2018/244).
+/// Everything stays modulo `Q P` until the end: baby steps are not divided by `P`, giant steps divide the one
+/// polynomial that they cut into digits (*double hoisting*: Bossuat, Mouchet, Troncoso-Pastoriza, Hubaux, EUROCRYPT
+/// 2021, eprint 2020/1203, section 4). So the diagonals are encoded modulo `Q P`, and take `8 N (level + 1 + special
+/// primes)` bytes each.
 #[derive(Clone)]
 pub struct LinearTransform {
     pub(crate) level: usize,
@@ -91,12 +92,12 @@ pub struct LinearTransform {
 }
 
 impl LinearTransform {
-    /// Encodes the diagonals: for each step a vector of real or complex values, whose length divides the number of slots and which
-    /// repeats. Steps count modulo the number of slots; diagonals that then coincide are added.
+    /// Encodes the diagonals: for each step a vector of real or complex values, whose length divides the number of
+    /// slots and which repeats. Steps count modulo the number of slots; diagonals that then coincide are added.
     ///
     /// # Errors
-    /// [`Error::NoDiagonals`], [`Error::DiagonalLength`], [`Error::BabySteps`], [`Error::LevelTooHigh`]; as [`Context::encode`];
-    /// [`Error::NoSpecialPrimes`], unless step 0 is all there is.
+    /// [`Error::NoDiagonals`], [`Error::DiagonalLength`], [`Error::BabySteps`], [`Error::LevelTooHigh`]; as
+    /// [`Context::encode`]; [`Error::NoSpecialPrimes`], unless step 0 is all there is.
     pub fn new<V: Copy + Into<Complex>>(
         context: &Context,
         diagonals: &BTreeMap<i64, Vec<V>>,

@@ -1,12 +1,12 @@
 //! How large the error of each operation is: formulas for its standard deviation, with their derivation.
 //!
-//! Errors are in units of the integer coefficients, before division by the scale. Coefficients of independent polynomials are
-//! taken as independent with mean 0, so that a coefficient of a product `a b` in `Z[X]/(X^N + 1)`, a sum of N terms, has
-//! variance `N var(a) var(b)`. Tests compare every formula with measured errors over many keys.
+//! Errors are in units of the integer coefficients, before division by the scale. Coefficients of independent
+//! polynomials are taken as independent with mean 0, so that a coefficient of a product `a b` in `Z[X]/(X^N + 1)`, a
+//! sum of N terms, has variance `N var(a) var(b)`. Tests compare every formula with measured errors over many keys.
 //!
-//! Notation: `N` ring degree; `sigma = 3.19` ([`ERROR_STD`]); `h = 2N/3`, the expected squared norm of a secret key whose
-//! coefficients are uniform over {-1, 0, 1}. Where a message enters, it does so by the root mean square `r` of its slots times the
-//! scale: the coefficients then have mean square `r^2 / N`.
+//! Notation: `N` ring degree; `sigma = 3.19` ([`ERROR_STD`]); `h = 2N/3`, the expected squared norm of a secret key
+//! whose coefficients are uniform over {-1, 0, 1}. Where a message enters, it does so by the root mean square `r` of
+//! its slots times the scale: the coefficients then have mean square `r^2 / N`.
 
 use hec_ir::parameters::ERROR_STD;
 
@@ -28,17 +28,17 @@ pub fn fresh_secret() -> f64 {
     ERROR_STD
 }
 
-/// Encryption with the public key: `b v + e_0 + (a v + e_1) s = m + e v + e_0 + e_1 s` where `v` and `s` both have squared
-/// norm `h`: `sigma sqrt(2h + 1)`.
+/// Encryption with the public key: `b v + e_0 + (a v + e_1) s = m + e v + e_0 + e_1 s` where `v` and `s` both have
+/// squared norm `h`: `sigma sqrt(2h + 1)`.
 pub fn fresh_public(ring_degree: usize) -> f64 {
     ERROR_STD * (2.0 * secret_norm(ring_degree, 1) + 1.0).sqrt()
 }
 
 /// The expected squared norm of `s^i`: `i! h^i`, and 1 for `i = 0`.
 ///
-/// It is the mean of `|s(zeta)|^(2i)` over the N roots `zeta`, and by the central limit theorem `s(zeta)` is a complex Gaussian
-/// variable with `E |s|^2 = h`, whose moments these are. The norm itself depends on the key: for `i` of 2, 3, 4 its
-/// standard deviation at ring degree N is 3, 6 and 12 times `N^(-1/2)` of it, roughly.
+/// It is the mean of `|s(zeta)|^(2i)` over the N roots `zeta`, and by the central limit theorem `s(zeta)` is a complex
+/// Gaussian variable with `E |s|^2 = h`, whose moments these are. The norm itself depends on the key: for `i` of 2, 3,
+/// 4 its standard deviation at ring degree N is 3, 6 and 12 times `N^(-1/2)` of it, roughly.
 pub fn secret_norm(ring_degree: usize, exponent: usize) -> f64 {
     let h = 2.0 * ring_degree as f64 / 3.0;
     (1..=exponent).map(|i| i as f64 * h).product()
@@ -54,7 +54,8 @@ pub fn scalar_row<'a>(std: f64, weights: impl IntoIterator<Item = &'a i32>) -> f
     std * weights.into_iter().map(|&w| f64::from(w).powi(2)).sum::<f64>().sqrt()
 }
 
-/// A product with a plaintext whose scaled slots have root mean square `r`: `m e` has variance `N (r^2/N) e^2`, so `r e`.
+/// A product with a plaintext whose scaled slots have root mean square `r`: `m e` has variance `N (r^2/N) e^2`, so `r
+/// e`.
 pub fn multiply_plain(std: f64, plain_rms: f64) -> f64 {
     plain_rms * std
 }
@@ -71,8 +72,8 @@ pub fn square(ring_degree: usize, std: f64, rms: f64) -> f64 {
     (4.0 * (rms * std).powi(2) + 2.0 * ring_degree as f64 * std.powi(4)).sqrt()
 }
 
-/// Rounding the `degree + 1` polynomials of a ciphertext to integers: `sum d_i s^i` with `d_i` uniform on an interval of
-/// length 1, hence `sqrt(sum_i i! h^i / 12)`. Grows by a factor of about `sqrt(N)` with each degree.
+/// Rounding the `degree + 1` polynomials of a ciphertext to integers: `sum d_i s^i` with `d_i` uniform on an interval
+/// of length 1, hence `sqrt(sum_i i! h^i / 12)`. Grows by a factor of about `sqrt(N)` with each degree.
 pub fn rounding(ring_degree: usize, degree: usize) -> f64 {
     ((0..=degree).map(|i| secret_norm(ring_degree, i)).sum::<f64>() / 12.0).sqrt()
 }
@@ -82,7 +83,8 @@ pub fn rescale(ring_degree: usize, std: f64, prime: f64, degree: usize) -> f64 {
     add(std / prime, rounding(ring_degree, degree))
 }
 
-/// What one key switch, or one relinearization of `parts` polynomials, or one rotation or conjugation (`parts` of 1), adds.
+/// What one key switch, or one relinearization of `parts` polynomials, or one rotation or conjugation (`parts` of 1),
+/// adds.
 ///
 /// `sum_d [c]_d e_d / P` with digits uniform between plus and minus half of the digit's modulus `D_d`, and the
 /// rounding of the division by `P` for two polynomials: `sqrt(parts N sigma^2 sum_d (D_d / P)^2 / 12 + (1 + h) / 12)`.
@@ -98,13 +100,15 @@ pub fn key_switch(
     keys.sqrt().hypot(rounding(ring_degree, 1))
 }
 
-/// A linear transform ([`crate::LinearTransform`]) of a ciphertext with error `std`, relative to the map by the diagonals as encoded.
+/// A linear transform ([`crate::LinearTransform`]) of a ciphertext with error `std`, relative to the map by the
+/// diagonals as encoded.
 ///
-/// With `r_k` the root mean square of the scaled values of diagonal `k`, `all_rms` is the root of the sum of all `r_k^2`, and
-/// `switched_rms` that of the diagonals whose baby step is not 0; `giants` is the number of giant steps other than 0. A key switch
-/// that is not divided by `P` yet has the error of [`key_switch`] without its rounding, `kappa^2 = N sigma^2 sum_d (D_d / P)^2 / 12`; those of
-/// baby steps are multiplied by the diagonals, those of giant steps are not, and each giant step rounds the polynomial that
-/// it cuts into digits: `all_rms^2 std^2 + switched_rms^2 kappa^2 + giants (kappa^2 + h/12) + (1 + h)/12`.
+/// With `r_k` the root mean square of the scaled values of diagonal `k`, `all_rms` is the root of the sum of all
+/// `r_k^2`, and `switched_rms` that of the diagonals whose baby step is not 0; `giants` is the number of giant steps
+/// other than 0. A key switch that is not divided by `P` yet has the error of [`key_switch`] without its rounding,
+/// `kappa^2 = N sigma^2 sum_d (D_d / P)^2 / 12`; those of baby steps are multiplied by the diagonals, those of giant
+/// steps are not, and each giant step rounds the polynomial that it cuts into digits: `all_rms^2 std^2 + switched_rms^2
+/// kappa^2 + giants (kappa^2 + h/12) + (1 + h)/12`.
 pub fn linear_transform(
     ring_degree: usize,
     std: f64,
@@ -120,8 +124,8 @@ pub fn linear_transform(
     ((all_rms * std).powi(2) + switched_rms.powi(2) * kappa + giants as f64 * giant + rounding).sqrt()
 }
 
-/// log2 of the modulus of each digit of a key switch at `level`: products of as many consecutive primes of the chain as there
-/// are special primes. Empty without special primes.
+/// log2 of the modulus of each digit of a key switch at `level`: products of as many consecutive primes of the chain as
+/// there are special primes. Empty without special primes.
 pub fn log2_digits(parameters: &hec_ir::parameters::Parameters, level: usize) -> Vec<f64> {
     let alpha = parameters.special_primes().len();
     if alpha == 0 {

@@ -11,7 +11,8 @@ use crate::scratch::Scratch;
 /// Digits that are multiplied with their keys in one pass over the sums.
 const DIGITS_AT_ONCE: usize = 4;
 
-/// Two polynomials over `q_0 ..= q_level, p_0 ..` in the NTT domain: a ciphertext times `P`, plus errors that are small beside `P`.
+/// Two polynomials over `q_0 ..= q_level, p_0 ..` in the NTT domain: a ciphertext times `P`, plus errors that are small
+/// beside `P`.
 pub(crate) type Raised<'c> = [Scratch<'c>; 2];
 
 /// `(P c_0, P c_1)`; what is absent counts as 0. `P x` is 0 modulo the special primes.
@@ -29,8 +30,8 @@ pub(crate) fn raise<'c>(context: &'c Context, level: usize, polys: [Option<&Poly
     })
 }
 
-/// Adds to `sums`, over all terms, the digits of a polynomial times a key; a few digits at a time, so that little memory is
-/// touched.
+/// Adds to `sums`, over all terms, the digits of a polynomial times a key; a few digits at a time, so that little
+/// memory is touched.
 pub(crate) fn add_products(
     context: &Context,
     level: usize,
@@ -63,16 +64,16 @@ pub(crate) fn add_products(
     Ok(())
 }
 
-/// All digits of a polynomial, extended to `q_0 ..= q_level, p_0 ..` in the NTT domain: computed once, multiplied with many keys
-/// ("hoisting": Halevi and Shoup, eprint 2018/244).
+/// All digits of a polynomial, extended to `q_0 ..= q_level, p_0 ..` in the NTT domain: computed once, multiplied with
+/// many keys ("hoisting": Halevi and Shoup, eprint 2018/244).
 pub(crate) struct Decomposed<'c> {
     level: usize,
     digits: Vec<Scratch<'c>>,
 }
 
 impl<'c> Decomposed<'c> {
-    /// Cuts `poly`, at `level`, into digits: `(digits)(level + 1 + special primes)` transforms, of which those of the digits' own
-    /// limbs are replaced by `level + 1` inverse ones.
+    /// Cuts `poly`, at `level`, into digits: `(digits)(level + 1 + special primes)` transforms, of which those of the
+    /// digits' own limbs are replaced by `level + 1` inverse ones.
     pub(crate) fn new(context: &'c Context, level: usize, poly: &Poly) -> Result<Self, Error> {
         context.count(Work::Decomposition, 1);
         let constants = context.switch(level)?;
@@ -116,8 +117,8 @@ pub(crate) fn for_each_pair(a: &mut Poly, b: &mut Poly, work: impl Fn(usize, &mu
     }
 }
 
-/// Extends a digit of `poly` to `q_0 ..= q_level, p_0 ..` in the NTT domain: its representative between plus and minus half the
-/// digit's modulus. `coefficients` is `poly` in coefficient form.
+/// Extends a digit of `poly` to `q_0 ..= q_level, p_0 ..` in the NTT domain: its representative between plus and minus
+/// half the digit's modulus. `coefficients` is `poly` in coefficient form.
 fn extend(context: &Context, level: usize, digit: &Digit, poly: &Poly, coefficients: &Poly, out: &mut Poly) {
     let input: Vec<&[u64]> = digit.limbs.clone().map(|i| coefficients.limb(i)).collect();
     let others = out.iter_mut().enumerate().filter(|(i, _)| !digit.limbs.contains(i));

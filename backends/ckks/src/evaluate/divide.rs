@@ -1,5 +1,5 @@
-//! The end of every key switch: the division by the special primes, and with them, where that is wanted, by the prime that
-//! rescaling divides by.
+//! The end of every key switch: the division by the special primes, and with them, where that is wanted, by the prime
+//! that rescaling divides by.
 
 use hec_ir::Scale;
 
@@ -44,9 +44,9 @@ impl Divisor {
     }
 }
 
-/// Divides a polynomial over `q_0 ..= q_level, p_0 ..` by the product `D` of its last primes, rounding to nearest: `(x - [x]_D) / D`
-/// with `[x]_D` between `-D/2` and `D/2`. As many inverse transforms as `D` has primes, then one forward for each limb that stays.
-/// Overwrites the limbs that fall away.
+/// Divides a polynomial over `q_0 ..= q_level, p_0 ..` by the product `D` of its last primes, rounding to nearest: `(x
+/// - [x]_D) / D` with `[x]_D` between `-D/2` and `D/2`. As many inverse transforms as `D` has primes, then one forward
+/// for each limb that stays. Overwrites the limbs that fall away.
 pub(crate) fn divide(context: &Context, level: usize, division: &Division, poly: &mut Poly) -> Poly {
     context.count(Work::ModDown, 1);
     let kept = division.inverse.len();

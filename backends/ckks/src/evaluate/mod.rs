@@ -5,6 +5,7 @@ mod digits;
 mod divide;
 mod linear;
 mod matrix;
+mod polynomial;
 mod product;
 mod rescale;
 mod rotate;
@@ -16,6 +17,7 @@ pub use linear::{
     sub_assign, sub_plain,
 };
 pub use matrix::scalar_matrix;
+pub use polynomial::polynomial;
 pub use product::{multiply, square};
 pub use rescale::{drop_level, rescale};
 pub use rotate::{conjugate, inner_sum, inner_sum_rotations, rotate, rotate_many, rotate_rescale};

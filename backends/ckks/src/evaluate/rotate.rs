@@ -8,21 +8,23 @@ use crate::error::Error;
 use crate::keys::{GaloisKey, GaloisKeys};
 use crate::poly::Poly;
 
-/// Rotates the slots to the left: slot `j` of the result is slot `j + steps` of `a`, cyclically; negative steps go right. By a multiple
-/// of the number of slots it is a copy, which needs no key.
+/// Rotates the slots to the left: slot `j` of the result is slot `j + steps` of `a`, cyclically; negative steps go
+/// right. By a multiple of the number of slots it is a copy, which needs no key.
 ///
-/// The second polynomial is switched from `s` to `s(X^(1/g))`, `g = 5^steps`, and the automorphism `X -> X^g`, a permutation in
-/// the NTT domain, takes both polynomials back to `s`. Transforms, for `l + 1` limbs, `k` special primes and `d` digits: `d (l + 1 + k)`
-/// for the digits, `2 (l + 1 + k)` for the division by `P`. The error is that of [`crate::noise::key_switch`] for one part.
+/// The second polynomial is switched from `s` to `s(X^(1/g))`, `g = 5^steps`, and the automorphism `X -> X^g`, a
+/// permutation in the NTT domain, takes both polynomials back to `s`. Transforms, for `l + 1` limbs, `k` special primes
+/// and `d` digits: `d (l + 1 + k)` for the digits, `2 (l + 1 + k)` for the division by `P`. The error is that of
+/// [`crate::noise::key_switch`] for one part.
 ///
 /// # Errors
-/// [`Error::Parameters`]; [`Error::Degree`] unless the degree is 1; [`Error::MissingGaloisKey`]; [`Error::LevelTooHigh`] if the level is
-/// above the key's.
+/// [`Error::Parameters`]; [`Error::Degree`] unless the degree is 1; [`Error::MissingGaloisKey`];
+/// [`Error::LevelTooHigh`] if the level is above the key's.
 pub fn rotate(context: &Context, a: &Ciphertext, steps: i64, keys: &GaloisKeys) -> Result<Ciphertext, Error> {
     apply(context, "rotate", a, Automorphism::Rotation { steps }, keys, Divisor::Special)
 }
 
-/// [`rotate`], then [`super::rescale`], in one division by `P q_l`: `2 (l + 1)` transforms less, and each coefficient within 1.
+/// [`rotate`], then [`super::rescale`], in one division by `P q_l`: `2 (l + 1)` transforms less, and each coefficient
+/// within 1.
 ///
 /// # Errors
 /// As [`rotate`]; [`Error::NoLevelLeft`] at level 0, [`Error::ScaleRange`].
@@ -42,8 +44,8 @@ pub fn conjugate(context: &Context, a: &Ciphertext, keys: &GaloisKeys) -> Result
     apply(context, "conjugate", a, Automorphism::Conjugation, keys, Divisor::Special)
 }
 
-/// [`rotate`] by each of `steps`, with equal bits, but with the digits computed once: `d (l + 1 + k)` transforms for all, and
-/// `2 (l + 1 + k)` for each. It holds all digits at once, `d (l + 1 + k) 8 N` bytes.
+/// [`rotate`] by each of `steps`, with equal bits, but with the digits computed once: `d (l + 1 + k)` transforms for
+/// all, and `2 (l + 1 + k)` for each. It holds all digits at once, `d (l + 1 + k) 8 N` bytes.
 ///
 /// # Errors
 /// As [`rotate`].
@@ -78,8 +80,9 @@ pub fn rotate_many(
     found.into_iter().map(rotated).collect()
 }
 
-/// Sums of `2^log_count` slots that are `stride` apart: slot `j` of the result is the sum of the slots `j + i stride` of `a`,
-/// cyclically, for `i` below `2^log_count`. By `log_count` rotations and additions; see [`inner_sum_rotations`].
+/// Sums of `2^log_count` slots that are `stride` apart: slot `j` of the result is the sum of the slots `j + i stride`
+/// of `a`, cyclically, for `i` below `2^log_count`. By `log_count` rotations and additions; see
+/// [`inner_sum_rotations`].
 ///
 /// # Errors
 /// As [`rotate`].

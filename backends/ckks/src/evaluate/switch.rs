@@ -10,15 +10,16 @@ use crate::keys::{KeySwitchKey, RelinearizationKeys};
 /// one division by the special primes.
 ///
 /// # Errors
-/// [`Error::Parameters`], [`Error::NoSpecialPrimes`]; [`Error::DegreeRange`] if the degree is 1 or above what the keys serve;
-/// [`Error::LevelTooHigh`] if the level is above the keys'.
+/// [`Error::Parameters`], [`Error::NoSpecialPrimes`]; [`Error::DegreeRange`] if the degree is 1 or above what the keys
+/// serve; [`Error::LevelTooHigh`] if the level is above the keys'.
 pub fn relinearize(context: &Context, a: &Ciphertext, keys: &RelinearizationKeys) -> Result<Ciphertext, Error> {
     relinearize_by(context, "relinearize", a, keys, Divisor::Special)
 }
 
-/// [`relinearize`], then [`super::rescale`], in one division by `P q_l`: instead of `k + l + 1` transforms for the special primes and
-/// `l + 1` for the rescaling, each of the two polynomials takes `k + 1 + l`. That is `2 (l + 1)` transforms less, where the rest of a key
-/// switch takes `d (l + 1 + k)`, for `d` digits. And one rounding less: each coefficient of the result is within 1 of the two steps'.
+/// [`relinearize`], then [`super::rescale`], in one division by `P q_l`: instead of `k + l + 1` transforms for the
+/// special primes and `l + 1` for the rescaling, each of the two polynomials takes `k + 1 + l`. That is `2 (l + 1)`
+/// transforms less, where the rest of a key switch takes `d (l + 1 + k)`, for `d` digits. And one rounding less: each
+/// coefficient of the result is within 1 of the two steps'.
 ///
 /// # Errors
 /// As [`relinearize`], [`Error::NoLevelLeft`] at level 0, [`Error::ScaleRange`].
@@ -71,8 +72,8 @@ fn relinearize_by(
 /// Turns a ciphertext of degree 1 under one secret key into one under another.
 ///
 /// # Errors
-/// [`Error::Parameters`], [`Error::NoSpecialPrimes`]; [`Error::Degree`] unless the degree is 1; [`Error::LevelTooHigh`] if the level
-/// is above the key's.
+/// [`Error::Parameters`], [`Error::NoSpecialPrimes`]; [`Error::Degree`] unless the degree is 1; [`Error::LevelTooHigh`]
+/// if the level is above the key's.
 pub fn key_switch(context: &Context, a: &Ciphertext, key: &KeySwitchKey) -> Result<Ciphertext, Error> {
     let operation = "key_switch";
     a.check(context, operation)?;

@@ -17,13 +17,15 @@ use crate::poly::Poly;
 /// Baby steps that are rotated before the products with their diagonals are added to the sums.
 const BABIES_AT_ONCE: usize = 4;
 
-/// Applies a linear map to the slots. The scale of the result is the product of the scales; with the map's default scale
-/// the rescaling that follows ([`linear_transform_rescale`] merges it) restores the operand's. See [`LinearTransform`] for the algorithm and
-/// [`LinearTransform::cost`] for what it takes. Besides the operand's digits it holds two polynomials modulo `Q P` for each giant step.
+/// Applies a linear map to the slots. The scale of the result is the product of the scales; with the map's default
+/// scale the rescaling that follows ([`linear_transform_rescale`] merges it) restores the operand's. See
+/// [`LinearTransform`] for the algorithm and [`LinearTransform::cost`] for what it takes. Besides the operand's digits
+/// it holds two polynomials modulo `Q P` for each giant step.
 ///
 /// # Errors
-/// [`Error::Parameters`]; [`Error::Level`] unless the ciphertext has the transform's level; [`Error::Degree`] unless its degree is 1;
-/// [`Error::MissingGaloisKey`] and [`Error::LevelTooHigh`] where keys are missing or too low; [`Error::ScaleRange`].
+/// [`Error::Parameters`]; [`Error::Level`] unless the ciphertext has the transform's level; [`Error::Degree`] unless
+/// its degree is 1; [`Error::MissingGaloisKey`] and [`Error::LevelTooHigh`] where keys are missing or too low;
+/// [`Error::ScaleRange`].
 pub fn linear_transform(
     context: &Context,
     a: &Ciphertext,
@@ -33,7 +35,8 @@ pub fn linear_transform(
     apply_one(context, "linear_transform", a, transform, keys, Divisor::Special)
 }
 
-/// [`linear_transform`], then [`super::rescale`], in one division by `P q_l`: `2 (l + 1)` transforms less, and each coefficient within 1.
+/// [`linear_transform`], then [`super::rescale`], in one division by `P q_l`: `2 (l + 1)` transforms less, and each
+/// coefficient within 1.
 ///
 /// # Errors
 /// As [`linear_transform`]; [`Error::NoLevelLeft`] at level 0.
@@ -46,8 +49,8 @@ pub fn linear_transform_rescale(
     apply_one(context, "linear_transform_rescale", a, transform, keys, Divisor::SpecialAndLast)
 }
 
-/// [`linear_transform`] by each of several maps, with equal bits. The operand is cut into digits once, and each of its rotations by a baby
-/// step is computed once for all maps.
+/// [`linear_transform`] by each of several maps, with equal bits. The operand is cut into digits once, and each of its
+/// rotations by a baby step is computed once for all maps.
 ///
 /// # Errors
 /// As [`linear_transform`].
@@ -147,8 +150,8 @@ fn scaled(context: &Context, a: &Ciphertext, transform: &LinearTransform, scale:
     Ciphertext::new(context, polys, scale)
 }
 
-/// For each transform and each of its giant steps, in order, the sum of diagonals times baby steps, modulo `Q P`. Limb by limb, so
-/// that only a few rotated limbs exist at a time.
+/// For each transform and each of its giant steps, in order, the sum of diagonals times baby steps, modulo `Q P`. Limb
+/// by limb, so that only a few rotated limbs exist at a time.
 fn inner_sums<'c>(
     context: &'c Context,
     level: usize,
@@ -173,7 +176,8 @@ fn inner_sums<'c>(
     }
     limbs.into_par_iter().enumerate().for_each(|(i, mut sums)| {
         let q = context.modulus(context.row(level, i));
-        // P c_0 and P c_1, which are 0 modulo the special primes; a sum before its automorphism; then the rotated baby steps.
+        // P c_0 and P c_1, which are 0 modulo the special primes; a sum before its automorphism; then the rotated baby
+        // steps.
         let mut work = context.scratch(4 + 2 * BABIES_AT_ONCE);
         let mut parts = work.iter_mut();
         let [Some(raised0), Some(raised1), Some(sum0), Some(sum1)] = [0; 4].map(|_| parts.next()) else { return };
@@ -212,8 +216,8 @@ fn inner_sums<'c>(
     Ok(sums)
 }
 
-/// Rotates a raised ciphertext by a giant step and adds it to `outer`. Only its second polynomial is divided by `P`, to be cut
-/// into digits.
+/// Rotates a raised ciphertext by a giant step and adds it to `outer`. Only its second polynomial is divided by `P`, to
+/// be cut into digits.
 fn add_giant_step(
     context: &Context,
     level: usize,

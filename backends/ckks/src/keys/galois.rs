@@ -8,8 +8,8 @@ use crate::sampling::Randomness;
 
 /// A key for one Galois automorphism `X -> X^g`: a rotation by so many steps, or the conjugation.
 ///
-/// It switches from `s(X)` to `s(X^(1/g))`, so that the automorphism comes last and takes a ciphertext back to `s`: digits of a
-/// ciphertext are computed once for many automorphisms (Halevi and Shoup, eprint 2018/244, section 4.2).
+/// It switches from `s(X)` to `s(X^(1/g))`, so that the automorphism comes last and takes a ciphertext back to `s`:
+/// digits of a ciphertext are computed once for many automorphisms (Halevi and Shoup, eprint 2018/244).
 #[derive(Clone, Debug)]
 pub struct GaloisKey {
     pub(crate) element: u64,
@@ -60,8 +60,8 @@ impl GaloisKeys {
         Self::default()
     }
 
-    /// Keys for each automorphism, at the level beside it and all levels below. Where one is asked for several times the highest level
-    /// counts; a rotation by 0 needs no key and gets none.
+    /// Keys for each automorphism, at the level beside it and all levels below. Where one is asked for several times
+    /// the highest level counts; a rotation by 0 needs no key and gets none.
     ///
     /// # Errors
     /// [`Error::NoSpecialPrimes`], [`Error::LevelTooHigh`], [`Error::Parameters`].

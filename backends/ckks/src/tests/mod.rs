@@ -3,7 +3,9 @@
 mod bytes;
 mod exact;
 mod exact_switches;
+mod large;
 mod noise;
+mod polynomials;
 mod refusals;
 mod rotations;
 mod smoke;
