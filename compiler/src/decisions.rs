@@ -1,10 +1,9 @@
 use std::fmt;
 
 use hec_ir::Program;
-use hec_ir::ckks::{self, OpCounts};
-use hec_ir::graph::Origin;
+use hec_ir::ckks::{self, Ckks, OpCounts};
+use hec_ir::graph::{Dialect, Origin};
 use hec_ir::parameters::{TABLE_NAME, max_log_qp};
-use hec_ir::slots::SlotGraph;
 
 use crate::management::{Candidate, Found};
 use crate::options::Options;
@@ -55,17 +54,16 @@ pub struct LayerDecision {
 }
 
 impl Decisions {
-    pub(crate) fn new(program: &Program, slots: &SlotGraph, ranges: &Ranges, options: &Options, found: Found) -> Self {
+    pub(crate) fn new(program: &Program, ranges: &Ranges, options: &Options, found: Found) -> Self {
         let parameters = program.parameters();
         let bits = |primes: &[u64]| primes.iter().map(|&q| (q as f64).log2()).collect();
         let depths = ckks::multiplicative_depth(program.circuit());
         let layers = program.circuit().nodes().map(|(value, node)| LayerDecision {
             origin: node.origin().clone(),
-            op: <ckks::Ckks as hec_ir::graph::Dialect>::describe(node.op()).0,
+            op: Ckks::describe(node.op()).0,
             ty: node.ty().clone(),
             depth: depths[value.index()],
         });
-        debug_assert!(!slots.is_empty());
         Self {
             security: options.security.bits(),
             log_n: parameters.log_n(),

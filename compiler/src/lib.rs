@@ -63,7 +63,7 @@ pub fn compile(model: &TensorGraph, options: &Options) -> Result<Compilation, Co
     let parameters = choose_primes(&found.plan, &found.simulation, options.security)?;
     let circuit = management::emit(&slots, &weights, &found.plan, &parameters)?;
     let program = Program::new(model.clone(), circuit)?;
-    let decisions = Decisions::new(&program, &slots, &ranges, options, found);
+    let decisions = Decisions::new(&program, &ranges, options, found);
     Ok(Compilation { program, tensor, slots, decisions })
 }
 

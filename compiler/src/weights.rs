@@ -5,10 +5,9 @@ use std::sync::Arc;
 use hec_ir::Scale;
 use hec_ir::ckks::MAX_WEIGHT_BITS;
 use hec_ir::matrix::{Block, BlockMatrix};
-use hec_ir::slots::SlotGraph;
+use hec_ir::slots::{Combine, Op, SlotGraph};
 
 use crate::cost::CombineShape;
-use crate::management::combine_of;
 
 /// The weights of one combine.
 #[derive(Clone, Debug)]
@@ -34,7 +33,7 @@ pub struct Matrix {
 impl Weights {
     /// The weights of every combine of `graph`, by node.
     pub fn of_graph(graph: &SlotGraph) -> Vec<Option<Self>> {
-        let of = |combine: &hec_ir::slots::Combine| {
+        let of = |combine: &Combine| {
             let (matrix, bias) = (combine.matrix.clone(), combine.bias.clone());
             let (mut largest, mut integral) = (0f64, true);
             let mut squares = vec![0.0; matrix.rows()];
@@ -57,7 +56,10 @@ impl Weights {
                 bias,
             })
         };
-        graph.nodes().map(|(_, node)| combine_of(node.op()).map(of)).collect()
+        graph
+            .nodes()
+            .map(|(_, node)| if let Op::Combine(combine) = node.op() { Some(of(combine)) } else { None })
+            .collect()
     }
 
     /// log2 of the scale at which weights of `bits` bits are quantised. Weights that are small integers need none.

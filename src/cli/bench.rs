@@ -11,8 +11,7 @@ use super::{CompileOptions, Failure, console, files};
 pub struct Arguments {
     /// An ONNX model (compiled first) or a program.
     file: PathBuf,
-    /// What runs it.
-    #[arg(long, default_value = "he-ckks")]
+    #[arg(long, default_value = "he-ckks", help = format!("What runs it:{}", files::backends()))]
     backend: String,
     /// Samples [default: those that the model card names].
     #[arg(long, value_name = "[NAME=]FILE")]

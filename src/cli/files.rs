@@ -118,10 +118,12 @@ pub fn sample_shape(shape: &[usize]) -> &[usize] {
 
 /// The backend called `name`.
 pub fn backend(name: &str) -> Result<&'static dyn hec::Backend, Failure> {
-    hec::backend(name).ok_or_else(|| {
-        let known = hec::BACKENDS.iter().map(|b| format!("\n  {:<14} {}", b.name(), b.description()));
-        format!("there is no backend \"{name}\"; there are:{}", known.collect::<String>()).into()
-    })
+    hec::backend(name).ok_or_else(|| format!("there is no backend \"{name}\"; there are:{}", backends()).into())
+}
+
+/// All backends, a line each.
+pub fn backends() -> String {
+    hec::BACKENDS.iter().map(|b| format!("\n  {:<14} {}", b.name(), b.description())).collect()
 }
 
 /// `[NAME=]PATH`.

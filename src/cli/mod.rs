@@ -53,7 +53,10 @@ pub fn main() -> ExitCode {
             console::say(&format!("error: {failure}"));
             let mut cause = failure.source();
             while let Some(inner) = cause {
-                console::say(&format!("  because: {inner}"));
+                // Many errors say their cause themselves.
+                if !failure.to_string().contains(&inner.to_string()) {
+                    console::say(&format!("  because: {inner}"));
+                }
                 cause = inner.source();
             }
             ExitCode::FAILURE

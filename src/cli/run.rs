@@ -14,8 +14,7 @@ use crate::data::{Card, Output, read_labels, write_outputs};
 pub struct Arguments {
     /// An ONNX model (compiled on the fly) or a program.
     file: PathBuf,
-    /// What runs it: he-ckks (encrypted), plain (the model in the clear), plain-circuit (the compiled circuit in the clear).
-    #[arg(long, default_value = "he-ckks")]
+    #[arg(long, default_value = "he-ckks", help = format!("What runs it:{}", files::backends()))]
     backend: String,
     /// Samples: IDX, .npy, .npz, .csv, TensorProto .pb, PNG or a folder of PNGs [default: those that the model card names].
     #[arg(long, value_name = "[NAME=]FILE")]

@@ -1,12 +1,10 @@
 use hec_ir::Scale;
+pub use hec_ir::ckks::MAX_DEGREE;
 
 use crate::context::Context;
 use crate::error::Error;
 use crate::poly::Poly;
 use crate::sampling::Seed;
-
-/// The highest degree that products may reach and that keys can bring down again.
-pub const MAX_DEGREE: usize = 4;
 
 /// A ciphertext of any degree: polynomials `c_0 .. c_d` in the NTT domain with `sum c_i s^i = scale * message + error`
 /// modulo `q_0 ... q_level`.

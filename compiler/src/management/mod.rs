@@ -16,7 +16,7 @@ pub use simulate::{Infeasible, Model, Requirement, Simulation, simulate};
 use hec_ir::Scale;
 use hec_ir::ckks::{MAX_DEGREE, MAX_WEIGHT_BITS};
 use hec_ir::graph::{Origin, Value};
-use hec_ir::slots::{self, Combine, Op, SlotGraph};
+use hec_ir::slots::{self, Op, SlotGraph};
 
 use crate::weights::Weights;
 
@@ -298,11 +298,6 @@ impl<T: Target> Walk<'_, T> {
         }
         self.drop_to_lowest(values)
     }
-}
-
-/// A combine's slot operation, for [`Weights`].
-pub(crate) fn combine_of(op: &Op) -> Option<&Combine> {
-    if let Op::Combine(combine) = op { Some(combine) } else { None }
 }
 
 /// Primes are near their planned sizes, not at them: scales that are equal on paper must compare alike on both targets.

@@ -214,8 +214,8 @@ impl Operation for Polynomial {
 
     fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, TypeError> {
         let [x] = expect_operands(operands)?;
-        if self.coefficients.is_empty() {
-            return Err(TypeError::new("a polynomial needs at least one coefficient"));
+        if self.coefficients.last().is_none_or(|&last| last == 0.0) {
+            return Err(TypeError::new("a polynomial needs a coefficient, and the last must not be 0"));
         }
         Ok(x.clone())
     }

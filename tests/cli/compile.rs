@@ -1,0 +1,129 @@
+//! `hec compile`: what it writes, and what it leaves alone.
+
+use crate::common::{small, squarings};
+use crate::process::{Folder, model};
+
+#[test]
+fn decisions_are_printed_and_the_program_is_named_after_the_model() {
+    let folder = Folder::new();
+    let said = folder.hec(&["compile", &model("cryptonets-mnist")]).ok();
+    assert_eq!(folder.names(), ["cryptonets-mnist.hec"]);
+    for part in ["/conv1/Conv", "/fc2/Gemm", "depth", "chosen", "log2(QP)", "128 bits of security", "precision"] {
+        assert!(said.stdout.contains(part), "expected {part:?} in {said:?}");
+    }
+    let written = format!("wrote cryptonets-mnist.hec ({} bytes)", folder.read("cryptonets-mnist.hec").len());
+    assert_eq!(said.stdout.lines().last(), Some(written.as_str()));
+}
+
+#[test]
+fn the_same_model_gives_the_same_bytes() {
+    let folder = Folder::new();
+    folder.hec(&["compile", &model("cryptonets-mnist"), "-o", "a.hec"]).ok();
+    folder.hec(&["compile", &model("cryptonets-mnist"), "-o", "b.hec"]).ok();
+    folder.hec_with(&["compile", &model("cryptonets-mnist"), "-o", "c.hec"], &[("RAYON_NUM_THREADS", "1")]).ok();
+    assert!(folder.read("a.hec") == folder.read("b.hec"), "two compilations differ");
+    assert!(folder.read("a.hec") == folder.read("c.hec"), "the number of threads changes the program");
+}
+
+#[test]
+fn options_change_what_is_decided() {
+    let folder = Folder::new();
+    folder.write("small.onnx", small().bytes());
+    let said = |arguments: &[&str]| folder.hec(&[&["compile", "small.onnx"], arguments].concat()).ok().stdout;
+    assert!(said(&["--security", "256"]).contains("256 bits of security"));
+    assert!(said(&["--precision", "20"]).contains("20.0 asked for"));
+    assert_ne!(said(&["--input-range", "-8", "8", "-o", "wide.hec"]), said(&["-o", "wide.hec"]));
+    assert_eq!(folder.names(), ["small.hec", "small.onnx", "wide.hec"]);
+}
+
+#[test]
+fn a_program_is_not_compiled_again() {
+    let folder = Folder::new();
+    folder.write("small.onnx", small().bytes());
+    folder.hec(&["compile", "small.onnx"]).ok();
+    folder.hec(&["compile", "small.hec"]).error_with(&["small.hec", "compiled program already"]);
+}
+
+#[test]
+fn failure_leaves_everything_as_it_was() {
+    let folder = Folder::new();
+    let classical = model("classical-mnist");
+    folder.write("deep.onnx", squarings(60).bytes());
+    folder.write("garbage.onnx", b"garbage");
+    folder.write("kept.hec", b"old");
+    folder.write("kept.json", b"old");
+    let before = folder.names();
+    for source in [classical.as_str(), "deep.onnx", "garbage.onnx", "absent.onnx"] {
+        folder.hec(&["compile", source, "-o", "kept.hec"]).error();
+        folder.hec(&["compile", source, "-o", "new.hec"]).error();
+        folder.hec(&["compile", source]).error();
+        folder.hec(&["run", source, "--limit", "2", "--output", "kept.json"]).error();
+    }
+    assert_eq!(folder.names(), before);
+    assert_eq!((folder.read("kept.hec"), folder.read("kept.json")), (b"old".to_vec(), b"old".to_vec()));
+}
+
+#[test]
+fn outputs_that_cannot_be_written() {
+    let folder = Folder::new();
+    folder.write("small.onnx", small().bytes());
+    std::fs::create_dir(folder.path("folder")).unwrap();
+    let before = folder.names();
+    folder.hec(&["compile", "small.onnx", "-o", "absent/small.hec"]).error_with(&["absent", "cannot be written"]);
+    folder.hec(&["compile", "small.onnx", "-o", "folder"]).error_with(&["folder", "another name"]);
+    assert_eq!(folder.names(), before);
+    assert_eq!(std::fs::read_dir(folder.path("folder")).unwrap().count(), 0);
+}
+
+#[test]
+fn explicit_parameters_are_checked() {
+    let folder = Folder::new();
+    let refuse = |text: &str, parts: &[&str]| {
+        folder.write("p.json", text);
+        let said = folder.hec(&["compile", &model("cryptonets-mnist"), "--params", "p.json", "-o", "never.hec"]);
+        said.error_with(parts);
+    };
+    let insecure = ["log2(QP) = ", "too large for 128 bits of security", "2^12", "106 bits"];
+    refuse(r#"{"poly_modulus_degree": 4096, "coeff_modulus": [50, 50, 50, 50]}"#, &insecure);
+    refuse(r#"{"poly_modulus_degree": 4096, "coeff_modulus": [49, 49, 49, 49, 49]}"#, &insecure);
+    refuse(r#"{"poly_modulus_degree": 8192, "coeff_modulus": [30, 30]}"#, &["too short", "node \"/"]);
+    refuse(r#"{"poly_modulus_degree": 8192, "coeff_modulus": [40]}"#, &["at least two primes"]);
+    refuse(r#"{"poly_modulus_degree": 8192, "coeff_modulus": []}"#, &["at least two primes"]);
+    refuse(r#"{"poly_modulus_degree": 5000, "coeff_modulus": [40, 40]}"#, &["5000 is not a power of two"]);
+    refuse(r#"{"poly_modulus_degree": 0, "coeff_modulus": [40, 40]}"#, &["0 is not a power of two"]);
+    refuse(r#"{"poly_modulus_degree": 8192, "coeff_modulus": [40, 3]}"#, &["a prime of 3 bits"]);
+    refuse(r#"{"poly_modulus_degree": 8192, "coeff_modulus": [40, 400]}"#, &["a prime of 400 bits"]);
+    refuse(r#"{"poly_modulus_degree": 8192, "coeff_modulus": [40, -4]}"#, &["p.json", "coeff_modulus"]);
+    refuse(r#"{"poly_modulus_degree": "8192", "coeff_modulus": [40]}"#, &["p.json", "poly_modulus_degree"]);
+    refuse(
+        r#"{"poly_modulus_degree": 16384, "coeff_modulus": [49, 49, 49, 49, 49], "scale_bits": 1e9}"#,
+        &["scale_bits"],
+    );
+    refuse(r#"{"poly_modulus_degree": 16384, "coeff_modulus": [49, 49, 49, 49, 49], "scale_bits": 2000000000}"#, &[]);
+    refuse(r#"{"poly_modulus_degree": 16384, "coeff_modulus": [49, 49, 49, 49, 49], "scale_bits": -2000000000}"#, &[]);
+    refuse(r#"{"poly_modulus_degree": 8192, "primes": [40]}"#, &["unknown key \"primes\""]);
+    refuse("[]", &["p.json", "object"]);
+    refuse("{", &["p.json"]);
+    refuse("", &["p.json"]);
+    let many = vec!["20"; 4000].join(", ");
+    refuse(&format!(r#"{{"poly_modulus_degree": 131072, "coeff_modulus": [{many}]}}"#), &[]);
+    let said = folder.hec(&["compile", &model("cryptonets-mnist"), "--params", "absent.json"]);
+    said.error_with(&["absent.json", "cannot be read"]);
+    assert_eq!(folder.names(), ["p.json"]);
+}
+
+#[test]
+fn options_are_checked() {
+    let folder = Folder::new();
+    folder.write("small.onnx", small().bytes());
+    let said = |arguments: &[&str]| folder.hec(&[&["compile", "small.onnx"], arguments].concat());
+    said(&["--security", "100"]).usage_with("expected 128, 192 or 256");
+    said(&["--unknown"]).usage_with("--unknown");
+    said(&["--precision", "high"]).usage_with("--precision");
+    said(&["--precision", "100"]).error_with(&["precision", "100"]);
+    said(&["--precision", "NaN"]).error_with(&["precision", "NaN"]);
+    said(&["--input-range", "1", "0"]).error_with(&["input-range", "[1, 0]"]);
+    said(&["--input-range", "0", "inf"]).error_with(&["input-range", "inf"]);
+    said(&["--input-range", "0"]).usage_with("--input-range");
+    assert_eq!(folder.names(), ["small.onnx"]);
+}

@@ -1,0 +1,14 @@
+//! The `hec` binary, from the outside.
+#![cfg(feature = "cli")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "what fails here fails the test")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod bad_models;
+mod bad_programs;
+mod compile;
+mod data;
+mod encrypted;
+mod inspect;
+mod process;
