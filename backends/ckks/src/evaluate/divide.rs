@@ -44,8 +44,8 @@ impl Divisor {
     }
 }
 
-/// Divides a polynomial over `q_0 ..= q_level, p_0 ..` by the product `D` of its last primes, rounding to nearest: `(x
-/// - [x]_D) / D` with `[x]_D` between `-D/2` and `D/2`. As many inverse transforms as `D` has primes, then one forward
+/// Divides a polynomial over `q_0 ..= q_level, p_0 ..` by the product `D` of its last primes, rounding to nearest: to
+/// `(x - [x]_D) / D` with `[x]_D` between `-D/2` and `D/2`. As many inverse transforms as `D` has primes, then one forward
 /// for each limb that stays. Overwrites the limbs that fall away.
 pub(crate) fn divide(context: &Context, level: usize, division: &Division, poly: &mut Poly) -> Poly {
     context.count(Work::ModDown, 1);
