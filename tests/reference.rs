@@ -104,7 +104,7 @@ fn what_exporters_write_compiles_or_is_refused() {
             (true, true) | (false, false) => panic!("{}: say here what is expected of it", path.display()),
         }
     }
-    assert!(compiled >= 20 && refused >= 10, "{compiled} compile, {refused} are refused");
+    assert!(compiled >= 19 && refused >= 12, "{compiled} compile, {refused} are refused");
     let with_answers = files("tests/fixtures/exporters", "npz");
     assert!(models.iter().map(|path| stem(path)).eq(with_answers.iter().map(|path| stem(path))));
 }

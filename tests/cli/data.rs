@@ -60,7 +60,7 @@ fn the_same_images_in_every_format() {
 
     let flat = images.to_shape((SAMPLES, 784)).unwrap().to_owned();
     let flat_scaled = scaled.to_shape((SAMPLES, 784)).unwrap().to_owned();
-    let idx = [&[0, 0, 8, 3, 0, 0, 0, SAMPLES as u8, 0, 0, 0, 28, 0, 0, 0, 28][..], &flat.as_slice().unwrap()].concat();
+    let idx = [&[0, 0, 8, 3, 0, 0, 0, SAMPLES as u8, 0, 0, 0, 28, 0, 0, 0, 28][..], flat.as_slice().unwrap()].concat();
     folder.write("images.idx", idx);
     write_npy(folder.path("bytes.npy"), &images).unwrap();
     write_npy(folder.path("floats.npy"), &scaled).unwrap();
@@ -148,7 +148,8 @@ fn outputs_in_every_format() {
     let rows = json["logits"].as_array().unwrap();
     assert_eq!(rows.len(), SAMPLES);
     let cells = rows.iter().flat_map(|row| row.as_array().unwrap()).map(|cell| cell.as_f64().unwrap());
-    assert_eq!(cells.collect::<Vec<_>>(), expected);
+    // serde_json reads numbers to within a bit.
+    assert!(cells.zip(&expected).all(|(found, expected)| (found - expected).abs() < 1e-12));
 
     plain(&folder, &["--limit", "4", "--output", "out.txt"]).error_with(&["out.txt", ".npy, .npz, .csv or .json"]);
     plain(&folder, &["--limit", "4", "--output", "absent/out.npy"]).error_with(&["absent", "cannot be written"]);
@@ -180,14 +181,14 @@ fn samples_that_do_not_fit() {
     write_npy(folder.path("flat.npy"), &scaled.to_shape((SAMPLES, 784)).unwrap()).unwrap();
     wrong("flat.npy", &["[4, 784]", "reshape"]);
     write_npy(folder.path("large.npy"), &(&scaled * 255.0)).unwrap();
-    wrong("large.npy", &["between 0 and 1", "255", "sample 0", "preprocessing"]);
+    wrong("large.npy", &["between 0 and 1", "84", "sample 0", "preprocessing"]);
     write_npy(folder.path("negative.npy"), &(&scaled - 0.5)).unwrap();
     wrong("negative.npy", &["between 0 and 1", "-0.5"]);
     let mut nan = scaled.clone();
     nan[[2, 0, 5, 5]] = f32::NAN;
     write_npy(folder.path("nan.npy"), &nan).unwrap();
     wrong("nan.npy", &["finite", "NaN", "sample 2"]);
-    write_npy(folder.path("none.npy"), &scaled.slice(s![..0, .., .., ..])).unwrap();
+    write_npy(folder.path("none.npy"), &Array4::<f32>::zeros((0, 1, 28, 28))).unwrap();
     wrong("none.npy", &["at least one sample"]);
     folder.write("short.csv", "1,2,3\n");
     wrong("short.csv", &["784 columns", "3 columns"]);
