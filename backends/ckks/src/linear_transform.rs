@@ -78,8 +78,8 @@ impl TransformCost {
 /// digits are computed once, and by the giant steps `j` of the inner sums (Halevi and Shoup, eprint 2018/244).
 /// Everything stays modulo `Q P` until the end: baby steps are not divided by `P`, giant steps divide the one
 /// polynomial that they cut into digits (*double hoisting*: Bossuat, Mouchet, Troncoso-Pastoriza, Hubaux, EUROCRYPT
-/// 2021, eprint 2020/1203, section 4). So the diagonals are encoded modulo `Q P`, and take `8 N (level + 1 + special
-/// primes)` bytes each.
+/// 2021, eprint 2020/1203, section 4). So the diagonals are encoded modulo `Q P`, and take
+/// `8 N (level + 1 + special primes)` bytes each.
 #[derive(Clone)]
 pub struct LinearTransform {
     pub(crate) level: usize,

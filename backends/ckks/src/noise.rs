@@ -54,8 +54,8 @@ pub fn scalar_row<'a>(std: f64, weights: impl IntoIterator<Item = &'a i32>) -> f
     std * weights.into_iter().map(|&w| f64::from(w).powi(2)).sum::<f64>().sqrt()
 }
 
-/// A product with a plaintext whose scaled slots have root mean square `r`: `m e` has variance `N (r^2/N) e^2`, so `r
-/// e`.
+/// A product with a plaintext whose scaled slots have root mean square `r`: `m e` has variance `N (r^2/N) e^2`, so
+/// `r e`.
 pub fn multiply_plain(std: f64, plain_rms: f64) -> f64 {
     plain_rms * std
 }
@@ -107,8 +107,8 @@ pub fn key_switch(
 /// `r_k^2`, and `switched_rms` that of the diagonals whose baby step is not 0; `giants` is the number of giant steps
 /// other than 0. A key switch that is not divided by `P` yet has the error of [`key_switch`] without its rounding,
 /// `kappa^2 = N sigma^2 sum_d (D_d / P)^2 / 12`; those of baby steps are multiplied by the diagonals, those of giant
-/// steps are not, and each giant step rounds the polynomial that it cuts into digits: `all_rms^2 std^2 + switched_rms^2
-/// kappa^2 + giants (kappa^2 + h/12) + (1 + h)/12`.
+/// steps are not, and each giant step rounds the polynomial that it cuts into digits. The variance is
+/// `all_rms^2 std^2 + switched_rms^2 kappa^2 + giants (kappa^2 + h/12) + (1 + h)/12`.
 pub fn linear_transform(
     ring_degree: usize,
     std: f64,
