@@ -172,4 +172,32 @@ pub trait Evaluator: Sync {
     fn combine(&self, operands: &[&Self::Ciphertext], combine: &Combine) -> Result<Vec<Self::Ciphertext>, EngineError> {
         crate::expand::combine(self, operands, combine)
     }
+
+    /// [`Evaluator::rescale`] of a ciphertext that is not needed any more: an engine may work in its memory.
+    ///
+    /// # Errors
+    /// As [`Evaluator::rescale`].
+    fn rescale_owned(&self, a: Self::Ciphertext) -> Result<Self::Ciphertext, EngineError> {
+        self.rescale(&a)
+    }
+
+    /// [`Evaluator::drop_level`] of a ciphertext that is not needed any more.
+    ///
+    /// # Errors
+    /// As [`Evaluator::drop_level`].
+    fn drop_level_owned(&self, a: Self::Ciphertext, levels: usize) -> Result<Self::Ciphertext, EngineError> {
+        self.drop_level(&a, levels)
+    }
+
+    /// [`Evaluator::combine`] of ciphertexts that are not needed any more.
+    ///
+    /// # Errors
+    /// As [`Evaluator::combine`].
+    fn combine_owned(
+        &self,
+        operands: Vec<Self::Ciphertext>,
+        combine: &Combine,
+    ) -> Result<Vec<Self::Ciphertext>, EngineError> {
+        self.combine(&operands.iter().collect::<Vec<_>>(), combine)
+    }
 }

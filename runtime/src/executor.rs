@@ -68,9 +68,11 @@ fn evaluate<E: Evaluator>(
             Ok(given.into_iter().map(Arc::new).collect())
         }
         Op::Combine(combine) => {
-            let x = operand(0);
-            let x: Vec<&E::Ciphertext> = x.iter().map(|ciphertext| &**ciphertext).collect();
-            Ok(evaluator.combine(&x, combine)?.into_iter().map(Arc::new).collect())
+            let results = match into_owned(operand(0)) {
+                Ok(owned) => evaluator.combine_owned(owned, combine),
+                Err(shared) => evaluator.combine(&shared.iter().map(|x| &**x).collect::<Vec<_>>(), combine),
+            };
+            Ok(results?.into_iter().map(Arc::new).collect())
         }
         Op::Multiply => each_pair(operand(0), operand(1), |a, b| evaluator.multiply(a, b)),
         Op::Square => each(operand(0), |x| evaluator.square(x)),
@@ -82,14 +84,36 @@ fn evaluate<E: Evaluator>(
             Ok(gather.indices.iter().map(|&index| x[index as usize].clone()).collect())
         }
         Op::Relinearize => each(operand(0), |x| evaluator.relinearize(x)),
-        Op::Rescale => each(operand(0), |x| evaluator.rescale(x)),
-        Op::DropLevel(drop) => each(operand(0), |x| evaluator.drop_level(x, drop.levels)),
+        Op::Rescale => each_owned(operand(0), |x| evaluator.rescale_owned(x), |x| evaluator.rescale(x)),
+        Op::DropLevel(drop) => each_owned(
+            operand(0),
+            |x| evaluator.drop_level_owned(x, drop.levels),
+            |x| evaluator.drop_level(x, drop.levels),
+        ),
     }
 }
 
 /// Consumes the array element by element: one that nobody else holds is freed as soon as its result is there.
 fn each<C: Send + Sync>(x: Array<C>, f: impl Fn(&C) -> Result<C, EngineError> + Sync) -> Result<Array<C>, EngineError> {
     x.into_par_iter().map(|x| f(&x).map(Arc::new)).collect()
+}
+
+/// As [`each`], where ciphertexts that nobody else holds are given away.
+fn each_owned<C: Send + Sync>(
+    x: Array<C>,
+    owned: impl Fn(C) -> Result<C, EngineError> + Sync,
+    shared: impl Fn(&C) -> Result<C, EngineError> + Sync,
+) -> Result<Array<C>, EngineError> {
+    let each = |x| Arc::try_unwrap(x).map_or_else(|x| shared(&x), &owned);
+    x.into_par_iter().map(|x| each(x).map(Arc::new)).collect()
+}
+
+/// The ciphertexts themselves, if nobody else holds any of them.
+fn into_owned<C>(mut x: Array<C>) -> Result<Vec<C>, Array<C>> {
+    if x.iter_mut().any(|x| Arc::get_mut(x).is_none()) {
+        return Err(x);
+    }
+    Ok(x.into_iter().filter_map(Arc::into_inner).collect())
 }
 
 fn each_pair<C: Send + Sync>(

@@ -121,22 +121,32 @@ impl Evaluator for CkksEvaluator {
     }
 
     fn drop_level(&self, a: &Ciphertext, levels: usize) -> Result<Ciphertext, EngineError> {
-        let level = a.level().checked_sub(levels);
-        let level = level.ok_or_else(|| EngineError::new(format!("{levels} levels below level {}", a.level())))?;
-        evaluate::drop_level(&self.context, a, level).map_err(EngineError::new)
+        evaluate::drop_level(&self.context, a, level_below(a, levels)?).map_err(EngineError::new)
     }
 
     fn combine(&self, operands: &[&Ciphertext], combine: &Combine) -> Result<Vec<Ciphertext>, EngineError> {
         combinable(self, operands, combine)?;
         let prepared = PreparedMatrix::new(&combine.matrix).map_err(EngineError::new)?;
-        let mut sums = evaluate::scalar_matrix(&self.context, &prepared, operands, &combine.weight_scale)
-            .map_err(EngineError::new)?;
-        for (sum, &bias) in sums.iter_mut().zip(&*combine.bias) {
-            if bias != 0.0 {
-                *sum = self.add_constant(sum, bias)?;
-            }
-        }
-        Ok(sums)
+        evaluate::affine(&self.context, &prepared, operands, &combine.weight_scale, &combine.bias)
+            .map_err(EngineError::new)
+    }
+
+    fn rescale_owned(&self, mut a: Ciphertext) -> Result<Ciphertext, EngineError> {
+        evaluate::rescale_assign(&self.context, &mut a).map_err(EngineError::new)?;
+        Ok(a)
+    }
+
+    fn drop_level_owned(&self, mut a: Ciphertext, levels: usize) -> Result<Ciphertext, EngineError> {
+        let level = level_below(&a, levels)?;
+        evaluate::drop_level_assign(&self.context, &mut a, level).map_err(EngineError::new)?;
+        Ok(a)
+    }
+
+    fn combine_owned(&self, operands: Vec<Ciphertext>, combine: &Combine) -> Result<Vec<Ciphertext>, EngineError> {
+        combinable(self, &operands.iter().collect::<Vec<_>>(), combine)?;
+        let prepared = PreparedMatrix::new(&combine.matrix).map_err(EngineError::new)?;
+        evaluate::affine_owned(&self.context, &prepared, operands, &combine.weight_scale, &combine.bias)
+            .map_err(EngineError::new)
     }
 }
 
@@ -151,4 +161,9 @@ impl CkksEvaluator {
         padded.polys.extend((0..missing).map(|_| Poly::zero(self.context.n(), a.level() + 1)));
         Cow::Owned(padded)
     }
+}
+
+fn level_below(a: &Ciphertext, levels: usize) -> Result<usize, EngineError> {
+    let level = a.level().checked_sub(levels);
+    level.ok_or_else(|| EngineError::new(format!("{levels} levels below level {}", a.level())))
 }

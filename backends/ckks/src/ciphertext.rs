@@ -48,7 +48,7 @@ impl Ciphertext {
 
     /// Bytes that the polynomials take in memory.
     pub fn memory(&self) -> usize {
-        self.polys.iter().map(|poly| size_of_val(poly.residues())).sum()
+        self.polys.iter().map(Poly::memory).sum()
     }
 
     pub(crate) fn check(&self, context: &Context, operation: &'static str) -> Result<(), Error> {

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::kernels::BaseConversion;
 use crate::ntt::NttTable;
 use crate::poly::Poly;
-use crate::scratch::{Pool, Scratch};
+use crate::scratch::{Home, Pool, Scratch};
 
 /// Everything that follows from the parameters: tables for the transforms, constants for rescaling and key switching.
 ///
@@ -31,7 +31,7 @@ struct Inner {
     switches: Vec<OnceLock<Switch>>,
     /// By Galois element.
     permutations: Mutex<BTreeMap<u64, Arc<[u32]>>>,
-    pool: Pool,
+    pool: Arc<Pool>,
     counters: Counters,
 }
 
@@ -69,7 +69,7 @@ impl Context {
         let switches = parameters.moduli().iter().map(|_| OnceLock::new()).collect();
         let fft = SpecialFft::new(log_n - 1);
         let permutations = Mutex::default();
-        let (pool, counters) = (Pool::default(), Counters::default());
+        let (pool, counters) = (Arc::default(), Counters::default());
         let parameters = parameters.clone();
         Self(Arc::new(Inner { parameters, moduli, tables, fft, switches, permutations, pool, counters }))
     }
@@ -90,7 +90,18 @@ impl Context {
 
     /// A polynomial of unspecified residues to work in; for public values only.
     pub(crate) fn scratch(&self, limbs: usize) -> Scratch<'_> {
-        self.0.pool.take(self.n(), limbs)
+        Scratch::new(&self.0.pool, self.n(), limbs)
+    }
+
+    /// A polynomial of unspecified residues, for a public value.
+    pub(crate) fn public_poly(&self, limbs: usize) -> Poly {
+        Poly::unspecified(self.n(), limbs, Home::Pool(self.0.pool.clone()))
+    }
+
+    /// Frees the buffers of dropped ciphertexts, which are kept to be used again: at any time, together with those in use, as
+    /// much memory as ciphertexts and intermediate values once took together.
+    pub fn release_buffers(&self) {
+        self.0.pool.clear();
     }
 
     pub(crate) fn fft(&self) -> &SpecialFft {

@@ -1,7 +1,7 @@
 //! Encryption and decryption.
 
 use crate::ciphertext::Ciphertext;
-use crate::context::Context;
+use crate::context::{Context, reduce_integers};
 use crate::error::Error;
 use crate::kernels;
 use crate::keys::{PublicKey, SecretKey, expand, mask};
@@ -46,7 +46,7 @@ impl SecretKey {
             Some((last, rest)) => (last, rest),
             None => return Err(Error::DegreeRange { operation: "decrypt", min: 1, max: usize::MAX, found: 0 }),
         };
-        let mut sum = last.clone();
+        let mut sum = last.to_heap();
         sum.for_each_limb(|row, limb| {
             let q = context.modulus(row);
             for poly in rest.iter().rev() {
@@ -89,7 +89,8 @@ impl PublicKey {
     }
 }
 
-/// An error plus or minus (as `combine` says) the message, in the NTT domain: one transform for both where possible.
+/// An error plus or minus (as `combine` says) the message, in the NTT domain: one transform for both where possible. The caller
+/// hides it before it lets go of it.
 fn masked_message(
     context: &Context,
     plaintext: &Plaintext,
@@ -98,9 +99,10 @@ fn masked_message(
 ) -> Result<Poly, Error> {
     context.check_fingerprint("encrypt", &plaintext.fingerprint)?;
     let errors = gaussian::sample(&mut randomness.stream(), context.n());
-    let mut poly = context.poly_of_integers(&errors, 0..=plaintext.level);
+    let mut poly = context.public_poly(plaintext.level + 1);
     poly.for_each_limb(|row, limb| {
         let (q, message) = (context.modulus(row), plaintext.poly.limb(row));
+        reduce_integers(limb, &errors, q, gaussian::BOUND);
         match plaintext.form {
             Form::Coefficients => {
                 combine(q, limb, message);

@@ -153,6 +153,16 @@ pub enum Error {
         /// The level found.
         found: usize,
     },
+    /// A matrix and the numbers to add to its rows differ in length.
+    #[error("{operation}: the matrix has {expected} rows, found {found} numbers to add")]
+    Rows {
+        /// The operation.
+        operation: &'static str,
+        /// Rows of the matrix.
+        expected: usize,
+        /// Numbers given.
+        found: usize,
+    },
     /// A matrix and its operand differ in length.
     #[error("{operation}: the matrix has {expected} columns, found {found} ciphertexts")]
     Columns {

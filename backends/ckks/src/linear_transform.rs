@@ -173,7 +173,7 @@ impl LinearTransform {
 
     /// Bytes that the diagonals take in memory.
     pub fn memory(&self) -> usize {
-        self.giants.values().flat_map(BTreeMap::values).map(|poly| size_of_val(poly.residues())).sum()
+        self.giants.values().flat_map(BTreeMap::values).map(Poly::memory).sum()
     }
 
     pub(crate) fn check(&self, context: &Context, operation: &'static str, level: usize) -> Result<(), Error> {

@@ -1,62 +1,70 @@
 use rayon::prelude::*;
 use zeroize::Zeroize;
 
+use crate::scratch::Home;
+
 /// From this many residues on, work of a transform for each limb is spread over threads; below it the caller's
 /// parallelism over ciphertexts does better.
 const PARALLEL_FROM: usize = 1 << 17;
 
 /// An element of `Z_q0[X]/(X^N + 1) x Z_q1[X]/(X^N + 1) x ..`: canonical residues, limb after limb.
-#[derive(Clone, PartialEq, Eq)]
+///
+/// Its limbs come from the heap, or from a pool to which they return: see [`Home`]. A clone lives where the original does.
 pub(crate) struct Poly {
     n: usize,
-    data: Vec<u64>,
+    limbs: Vec<Vec<u64>>,
+    home: Home,
 }
 
 impl Poly {
+    /// Zero, on the heap.
     pub(crate) fn zero(n: usize, limbs: usize) -> Self {
-        Self { n, data: vec![0; n * limbs] }
+        Self { n, limbs: (0..limbs).map(|_| vec![0; n]).collect(), home: Home::Heap }
     }
 
-    /// A polynomial of what is in `buffer`, whose length is a multiple of `n`.
-    pub(crate) fn from_buffer(n: usize, buffer: Vec<u64>) -> Self {
-        Self { n, data: buffer }
-    }
-
-    /// Takes the buffer out.
-    pub(crate) fn take_buffer(&mut self) -> Vec<u64> {
-        std::mem::take(&mut self.data)
+    /// A polynomial of unspecified residues, all of which are to be written.
+    pub(crate) fn unspecified(n: usize, limbs: usize, home: Home) -> Self {
+        match &home {
+            Home::Heap => Self::zero(n, limbs),
+            Home::Pool(pool) => Self { n, limbs: pool.take(n, limbs), home },
+        }
     }
 
     pub(crate) fn limbs(&self) -> usize {
-        self.data.len() / self.n
+        self.limbs.len()
     }
 
     pub(crate) fn degree_bound(&self) -> usize {
         self.n
     }
 
+    /// Bytes that the residues take.
+    pub(crate) fn memory(&self) -> usize {
+        self.limbs.len() * self.n * size_of::<u64>()
+    }
+
     pub(crate) fn limb(&self, i: usize) -> &[u64] {
-        &self.data[i * self.n..][..self.n]
+        &self.limbs[i]
     }
 
     pub(crate) fn limb_mut(&mut self, i: usize) -> &mut [u64] {
-        &mut self.data[i * self.n..][..self.n]
+        &mut self.limbs[i]
     }
 
     /// Limbs in order.
-    pub(crate) fn iter(&self) -> std::slice::ChunksExact<'_, u64> {
-        self.data.chunks_exact(self.n)
+    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &[u64]> + DoubleEndedIterator + Clone {
+        self.limbs.iter().map(Vec::as_slice)
     }
 
     /// Limbs in order.
-    pub(crate) fn iter_mut(&mut self) -> std::slice::ChunksExactMut<'_, u64> {
-        self.data.chunks_exact_mut(self.n)
+    pub(crate) fn iter_mut(&mut self) -> impl ExactSizeIterator<Item = &mut [u64]> {
+        self.limbs.iter_mut().map(Vec::as_mut_slice)
     }
 
     /// Calls `work(i, limb i)` for each limb, on several threads if there is enough to do.
     pub(crate) fn for_each_limb(&mut self, work: impl Fn(usize, &mut [u64]) + Sync + Send) {
         if self.is_large() {
-            self.data.par_chunks_exact_mut(self.n).enumerate().for_each(|(i, limb)| work(i, limb));
+            self.limbs.par_iter_mut().enumerate().for_each(|(i, limb)| work(i, limb));
         } else {
             self.iter_mut().enumerate().for_each(|(i, limb)| work(i, limb));
         }
@@ -64,34 +72,62 @@ impl Poly {
 
     /// Whether work for each limb is worth several threads.
     pub(crate) fn is_large(&self) -> bool {
-        self.data.len() >= PARALLEL_FROM
+        self.limbs.len() * self.n >= PARALLEL_FROM
     }
 
     /// Overwrites with the first limbs of `other`, as many as there are.
     pub(crate) fn copy_from(&mut self, other: &Self) {
-        let len = self.data.len();
-        self.data.copy_from_slice(&other.data[..len]);
+        self.limbs.iter_mut().zip(&other.limbs).for_each(|(x, y)| x.copy_from_slice(y));
     }
 
     /// A copy of the first `limbs` limbs.
     pub(crate) fn prefix(&self, limbs: usize) -> Self {
-        Self { n: self.n, data: self.data[..limbs * self.n].to_vec() }
+        let mut prefix = Self::unspecified(self.n, limbs, self.home.clone());
+        prefix.copy_from(self);
+        prefix
     }
 
-    /// All residues, limb after limb.
-    pub(crate) fn residues(&self) -> &[u64] {
-        &self.data
+    /// A copy on the heap, whatever the home of the original: for what is to become secret.
+    pub(crate) fn to_heap(&self) -> Self {
+        Self { n: self.n, limbs: self.limbs.clone(), home: Home::Heap }
+    }
+
+    /// Leaves out all limbs but the first `limbs`.
+    pub(crate) fn truncate(&mut self, limbs: usize) {
+        let dropped = self.limbs.split_off(limbs.min(self.limbs.len()));
+        self.home.give(dropped);
     }
 
     /// A limb to write and all limbs after it.
-    pub(crate) fn split_after(&mut self, i: usize) -> (&mut [u64], &mut [u64]) {
-        let (head, tail) = self.data.split_at_mut((i + 1) * self.n);
-        (&mut head[i * self.n..], tail)
+    pub(crate) fn split_after(&mut self, i: usize) -> (&mut [u64], impl Iterator<Item = &mut [u64]>) {
+        let (head, tail) = self.limbs.split_at_mut(i + 1);
+        (&mut head[i], tail.iter_mut().map(Vec::as_mut_slice))
+    }
+}
+
+impl Clone for Poly {
+    fn clone(&self) -> Self {
+        self.prefix(self.limbs())
+    }
+}
+
+impl PartialEq for Poly {
+    fn eq(&self, other: &Self) -> bool {
+        self.limbs == other.limbs
+    }
+}
+
+impl Eq for Poly {}
+
+impl Drop for Poly {
+    fn drop(&mut self) {
+        self.home.give(std::mem::take(&mut self.limbs));
     }
 }
 
 impl Zeroize for Poly {
+    /// All residues become 0.
     fn zeroize(&mut self) {
-        self.data.zeroize();
+        self.limbs.iter_mut().for_each(|limb| limb.as_mut_slice().zeroize());
     }
 }

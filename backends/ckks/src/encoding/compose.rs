@@ -13,7 +13,7 @@ pub(super) fn to_f64(chain: &[Modulus], poly: &mut Poly) -> Vec<f64> {
     let mut reduced = vec![0; poly.degree_bound()];
     for (i, &q) in chain.iter().enumerate() {
         let (digit, rest) = poly.split_after(i);
-        for (limb, &p) in rest.chunks_exact_mut(reduced.len()).zip(&chain[i + 1..]) {
+        for (limb, &p) in rest.zip(&chain[i + 1..]) {
             kernels::reduce_centered(&mut reduced, p, digit, q);
             kernels::sub_mul_scalar_assign(p, limb, &reduced, p.inv(p.reduce(q.value())));
         }

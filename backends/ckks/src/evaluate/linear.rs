@@ -104,13 +104,22 @@ pub fn multiply_plain(context: &Context, a: &Ciphertext, b: &Plaintext) -> Resul
 /// # Errors
 /// [`Error::Parameters`], [`Error::NotFinite`], [`Error::Overflow`] where `value * scale` reaches half the modulus.
 pub fn add_constant(context: &Context, a: &Ciphertext, value: f64) -> Result<Ciphertext, Error> {
+    let mut result = a.clone();
+    add_constant_assign(context, &mut result, value)?;
+    Ok(result)
+}
+
+/// [`add_constant`] in place.
+///
+/// # Errors
+/// As [`add_constant`]; `a` is then unchanged.
+pub fn add_constant_assign(context: &Context, a: &mut Ciphertext, value: f64) -> Result<(), Error> {
     a.check(context, "add_constant")?;
     let residues = context.constant("add_constant", value, a.level, &a.scale)?;
-    let mut result = a.clone();
-    for ((&q, x), c) in context.chain(a.level).iter().zip(result.polys[0].iter_mut()).zip(residues) {
+    for ((&q, x), c) in context.chain(a.level).iter().zip(a.polys[0].iter_mut()).zip(residues) {
         kernels::add_scalar_assign(q, x, c);
     }
-    Ok(result)
+    Ok(())
 }
 
 /// `a * value` for a real number, encoded as the integer `round(value * scale)`. The scale is the product of the scales.

@@ -13,13 +13,13 @@ mod switch;
 mod transform;
 
 pub use linear::{
-    add, add_assign, add_constant, add_plain, multiply_constant, multiply_integer, multiply_plain, negate, sub,
-    sub_assign, sub_plain,
+    add, add_assign, add_constant, add_constant_assign, add_plain, multiply_constant, multiply_integer, multiply_plain,
+    negate, sub, sub_assign, sub_plain,
 };
-pub use matrix::scalar_matrix;
+pub use matrix::{affine, affine_owned, scalar_matrix};
 pub use polynomial::polynomial;
 pub use product::{multiply, square};
-pub use rescale::{drop_level, rescale};
+pub use rescale::{drop_level, drop_level_assign, rescale, rescale_assign};
 pub use rotate::{conjugate, inner_sum, inner_sum_rotations, rotate, rotate_many, rotate_rescale};
 pub use switch::{key_switch, multiply_relinearize_rescale, relinearize, relinearize_rescale};
 pub use transform::{linear_transform, linear_transform_rescale, linear_transforms};

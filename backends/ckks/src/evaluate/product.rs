@@ -4,7 +4,6 @@ use crate::context::{Context, check_scale};
 use crate::count::Work;
 use crate::error::Error;
 use crate::kernels;
-use crate::poly::Poly;
 
 /// `a * b`, slot by slot, without relinearization: the degree of the result is the sum of the degrees, its scale the
 /// product of the scales.
@@ -14,7 +13,7 @@ use crate::poly::Poly;
 /// [`MAX_DEGREE`]; [`Error::ScaleRange`].
 pub fn multiply(context: &Context, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext, Error> {
     check_levels(context, "multiply", a, b)?;
-    let mut result = empty_product(context, "multiply", a, b)?;
+    let mut result = unwritten_product(context, "multiply", a, b)?;
     for row in 0..=a.level {
         let q = context.modulus(row);
         if let ([a0, a1], [b0, b1], [c0, c1, c2]) = (&*a.polys, &*b.polys, &mut *result.polys) {
@@ -23,7 +22,13 @@ pub fn multiply(context: &Context, a: &Ciphertext, b: &Ciphertext) -> Result<Cip
         } else {
             for (i, x) in a.polys.iter().enumerate() {
                 for (j, y) in b.polys.iter().enumerate() {
-                    kernels::mul_add_assign(q, result.polys[i + j].limb_mut(row), x.limb(row), y.limb(row));
+                    let (out, x, y) = (result.polys[i + j].limb_mut(row), x.limb(row), y.limb(row));
+                    // The first term that each polynomial of the result gets is written, the others are added to it.
+                    if i == 0 || j == b.degree() {
+                        kernels::mul(q, out, x, y);
+                    } else {
+                        kernels::mul_add_assign(q, out, x, y);
+                    }
                 }
             }
         }
@@ -40,7 +45,7 @@ pub fn square(context: &Context, a: &Ciphertext) -> Result<Ciphertext, Error> {
     if a.degree() != 1 {
         return multiply(context, a, a);
     }
-    let mut result = empty_product(context, "square", a, a)?;
+    let mut result = unwritten_product(context, "square", a, a)?;
     if let ([a0, a1], [c0, c1, c2]) = (&*a.polys, &mut *result.polys) {
         for row in 0..=a.level {
             let out = [c0.limb_mut(row), c1.limb_mut(row), c2.limb_mut(row)];
@@ -50,7 +55,8 @@ pub fn square(context: &Context, a: &Ciphertext) -> Result<Ciphertext, Error> {
     Ok(result)
 }
 
-fn empty_product(
+/// The ciphertext of a product, whose residues are unspecified.
+fn unwritten_product(
     context: &Context,
     operation: &'static str,
     a: &Ciphertext,
@@ -63,6 +69,6 @@ fn empty_product(
     let scale = a.scale.times(&b.scale);
     check_scale(operation, &scale)?;
     context.count(Work::Product, 1);
-    let zero = || Poly::zero(context.n(), a.level + 1);
-    Ok(Ciphertext::new(context, (0..=degree).map(|_| zero()).collect(), scale))
+    let polys = (0..=degree).map(|_| context.public_poly(a.level + 1)).collect();
+    Ok(Ciphertext::new(context, polys, scale))
 }

@@ -123,25 +123,96 @@ impl PreparedMatrix {
         assert_eq!((inputs.len(), out.len()), (self.cols, self.rows), "one input per column and one output per row");
         assert!(inputs.iter().all(|x| x.len() >= range.end), "every input covers the range");
         assert!(out.iter().all(|y| y.len() == range.len()), "every output is as long as the range");
+        self.run(q, range.len(), &mut Vectors::Apart { inputs, start: range.start, out });
+    }
+
+    /// Whether [`PreparedMatrix::product_in_place`] is possible: where all columns of a narrow range fit a cache, or there
+    /// is a single block.
+    pub fn works_in_place(&self) -> bool {
         match &self.layout {
-            Layout::Portable(blocks) => product_portable(blocks, q, inputs, range, out),
+            Layout::Portable(_) => true,
             #[cfg(target_arch = "x86_64")]
-            Layout::Float(token, matrix) => matrix.product_range(*token, q, inputs, range, out),
+            Layout::Float(_, matrix) => matrix.works_in_place(),
             #[cfg(target_arch = "x86_64")]
-            Layout::Digits(token, matrix) => matrix.product_range(*token, q, inputs, range, out),
+            Layout::Digits(_, matrix) => matrix.works_in_place(),
+        }
+    }
+
+    /// As [`PreparedMatrix::product`], with the inputs in the first of `vectors`, as many as there are columns, and the outputs
+    /// then in the first of them, as many as there are rows. What is in the others is unspecified.
+    ///
+    /// # Panics
+    /// If there are fewer vectors than rows or columns, their lengths differ, or [`PreparedMatrix::works_in_place`] is false.
+    pub fn product_in_place(&self, q: Modulus, vectors: &mut [&mut [u64]]) {
+        assert!(self.works_in_place(), "all columns are read before a row is written");
+        assert!(vectors.len() >= self.rows.max(self.cols), "one vector for each row and for each column");
+        let len = vectors.first().map_or(0, |x| x.len());
+        assert!(vectors.iter().all(|x| x.len() == len), "all vectors are equally long");
+        self.run(q, len, &mut Vectors::Shared(vectors));
+    }
+
+    fn run(&self, q: Modulus, len: usize, vectors: &mut Vectors<'_, '_>) {
+        match &self.layout {
+            Layout::Portable(blocks) => product_portable(blocks, q, (self.rows, self.cols), len, vectors),
+            #[cfg(target_arch = "x86_64")]
+            Layout::Float(token, matrix) => matrix.product(*token, q, len, vectors),
+            #[cfg(target_arch = "x86_64")]
+            Layout::Digits(token, matrix) => matrix.product(*token, q, len, vectors),
         }
     }
 }
 
+/// What a product reads and writes. Coefficients count from the start of the range.
+pub(super) enum Vectors<'a, 'b> {
+    /// The range of the inputs begins at `start`.
+    Apart { inputs: &'a [&'a [u64]], start: usize, out: &'a mut [&'b mut [u64]] },
+    /// Rows are written over columns.
+    Shared(&'a mut [&'b mut [u64]]),
+}
+
+impl Vectors<'_, '_> {
+    #[inline]
+    pub(super) fn column(&self, k: u32, range: Range<usize>) -> &[u64] {
+        match self {
+            Self::Apart { inputs, start, .. } => &inputs[k as usize][start + range.start..start + range.end],
+            Self::Shared(vectors) => &vectors[k as usize][range],
+        }
+    }
+
+    #[inline]
+    pub(super) fn row(&mut self, r: u32, range: Range<usize>) -> &mut [u64] {
+        match self {
+            Self::Apart { out, .. } => &mut out[r as usize][range],
+            Self::Shared(vectors) => &mut vectors[r as usize][range],
+        }
+    }
+}
+
+/// Coefficients that the portable product copies at a time.
+const PORTABLE_TILE: usize = 64;
+
 /// Sums in 128-bit integers, which hold `2^52` terms.
-fn product_portable(blocks: &[Block<i32>], q: Modulus, inputs: &[&[u64]], range: Range<usize>, out: &mut [&mut [u64]]) {
-    out.iter_mut().for_each(|row| row.fill(0));
-    for block in blocks {
-        for (&row, weights) in block.rows.iter().zip(block.weights.chunks(block.cols.len().max(1))) {
-            for (y, c) in out[row as usize].iter_mut().zip(range.clone()) {
-                let terms = block.cols.iter().zip(weights);
-                let sum = terms.map(|(&k, &w)| i128::from(w) * i128::from(inputs[k as usize][c])).sum();
-                *y = q.add(*y, q.from_i128(sum));
+fn product_portable(
+    blocks: &[Block<i32>],
+    q: Modulus,
+    (rows, cols): (usize, usize),
+    len: usize,
+    vectors: &mut Vectors<'_, '_>,
+) {
+    let mut tile: Vec<u64> = Vec::with_capacity(cols * PORTABLE_TILE.min(len));
+    for start in (0..len).step_by(PORTABLE_TILE) {
+        let range = start..len.min(start + PORTABLE_TILE);
+        tile.clear();
+        (0..cols as u32).for_each(|k| tile.extend(vectors.column(k, range.clone())));
+        (0..rows as u32).for_each(|r| vectors.row(r, range.clone()).fill(0));
+        for block in blocks {
+            for (&row, weights) in block.rows.iter().zip(block.weights.chunks(block.cols.len().max(1))) {
+                for (c, y) in vectors.row(row, range.clone()).iter_mut().enumerate() {
+                    let terms = block.cols.iter().zip(weights);
+                    let x = |k: u32| i128::from(tile[k as usize * range.len() + c]);
+                    let sum = terms.map(|(&k, &w)| i128::from(w) * x(k)).sum();
+                    *y = q.add(*y, q.from_i128(sum));
+                }
             }
         }
     }

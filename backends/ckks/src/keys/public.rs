@@ -53,7 +53,7 @@ impl std::fmt::Debug for PublicKey {
 /// The uniform polynomial of a seed at `level`, NTT domain.
 pub(crate) fn expand(context: &Context, seed: &Seed, purpose: Purpose, level: usize) -> Poly {
     let expansion = Expansion::new(seed, purpose);
-    let mut a = Poly::zero(context.n(), level + 1);
+    let mut a = context.public_poly(level + 1);
     a.for_each_limb(|row, limb| expansion.fill(0, row as u64, context.modulus(row).value(), limb));
     a
 }

@@ -38,6 +38,9 @@ const CUMULATIVE: [u64; 29] = [
     0x7fff_ffff_ffff_fffd,
 ];
 
+/// The largest magnitude of an error.
+pub(crate) const BOUND: u64 = CUMULATIVE.len() as u64;
+
 const BLOCK: usize = 64;
 
 /// `n` independent errors: discrete Gaussian over the integers, standard deviation 3.19.

@@ -1,5 +1,6 @@
 //! Tests of the scheme as a whole.
 
+mod buffers;
 mod bytes;
 mod exact;
 mod exact_switches;

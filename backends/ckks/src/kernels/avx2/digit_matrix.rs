@@ -16,6 +16,7 @@ use hec_ir::matrix::{Block, BlockMatrix};
 use super::sums::{Sums, load_part, prefetch};
 use crate::arithmetic::Modulus;
 use crate::kernels::Avx2;
+use crate::kernels::scalar_matrix::Vectors;
 
 /// Coefficients in a panel.
 const PANEL: usize = 8;
@@ -78,25 +79,22 @@ impl DigitMatrix {
         Self { blocks, largest, empty }
     }
 
-    /// As [`crate::kernels::PreparedMatrix::product_range`], which checks the lengths.
-    pub(in crate::kernels) fn product_range(
-        &self,
-        _: Avx2,
-        q: Modulus,
-        inputs: &[&[u64]],
-        range: Range<usize>,
-        out: &mut [&mut [u64]],
-    ) {
-        self.empty.iter().for_each(|&row| out[row as usize].fill(0));
+    /// As [`crate::kernels::PreparedMatrix`] has it, which checks the lengths.
+    pub(in crate::kernels) fn product(&self, _: Avx2, q: Modulus, len: usize, vectors: &mut Vectors<'_, '_>) {
         let digits = Digits::new(q, self.largest);
         // SAFETY: the token proves AVX2 and FMA.
         unsafe {
             match digits.count {
-                2 => self.product_tiles::<6, 2>(digits, q, inputs, range, out),
-                3 => self.product_tiles::<3, 3>(digits, q, inputs, range, out),
-                _ => self.product_tiles::<2, 4>(digits, q, inputs, range, out),
+                2 => self.product_tiles::<6, 2>(digits, q, len, vectors),
+                3 => self.product_tiles::<3, 3>(digits, q, len, vectors),
+                _ => self.product_tiles::<2, 4>(digits, q, len, vectors),
             }
         }
+        self.empty.iter().for_each(|&row| vectors.row(row, 0..len).fill(0));
+    }
+
+    pub(in crate::kernels) fn works_in_place(&self) -> bool {
+        self.blocks.len() <= 1
     }
 
     /// With groups of `ROWS` rows and `COUNT` digits.
@@ -105,9 +103,8 @@ impl DigitMatrix {
         &self,
         digits: Digits,
         q: Modulus,
-        inputs: &[&[u64]],
-        range: Range<usize>,
-        out: &mut [&mut [u64]],
+        len: usize,
+        vectors: &mut Vectors<'_, '_>,
     ) {
         let sums = Sums::new(q, digits.bits * digits.in_lower_half());
         let pairs = self.blocks.iter().map(DigitBlock::pairs).max().unwrap_or(0).clamp(1, PACKED);
@@ -115,26 +112,20 @@ impl DigitMatrix {
         let rows = self.blocks.iter().map(|block| block.rows.len()).max().unwrap_or(0);
         let mut tile = Tile { digits, panels: vec![0; panels * pairs * COUNT * VECTOR], pairs };
         let mut halves = vec![[_mm256_setzero_pd(); 4]; panels * rows];
-        for start in range.clone().step_by(PANEL * panels) {
-            let coefficients = start..range.end.min(start + PANEL * panels);
+        for start in (0..len).step_by(PANEL * panels) {
+            let at = start..len.min(start + PANEL * panels);
             for block in &self.blocks {
-                let at = start - range.start..coefficients.end - range.start;
-                block.rows.iter().for_each(|&row| prefetch(&out[row as usize][at.clone()]));
+                block.rows.iter().for_each(|&row| prefetch(vectors.row(row, at.clone())));
                 halves.fill([_mm256_setzero_pd(); 4]);
                 for (i, cols) in block.cols.chunks(2 * PACKED).enumerate() {
-                    tile.pack::<COUNT>(cols, inputs, coefficients.clone());
+                    tile.pack::<COUNT>(cols, vectors, at.clone());
                     for panel in 0..at.len().div_ceil(PANEL) {
                         let halves = &mut halves[panel * block.rows.len()..][..block.rows.len()];
-                        block.sum::<ROWS, COUNT>(
-                            &tile,
-                            panel,
-                            i * PACKED..i * PACKED + cols.len().div_ceil(2),
-                            sums,
-                            halves,
-                        );
+                        let pairs = i * PACKED..i * PACKED + cols.len().div_ceil(2);
+                        block.sum::<ROWS, COUNT>(&tile, panel, pairs, sums, halves);
                     }
                 }
-                block.store(sums, &halves, at, out);
+                block.store(sums, &halves, at.clone(), vectors);
             }
         }
     }
@@ -181,10 +172,10 @@ impl DigitBlock {
     }
 
     #[target_feature(enable = "avx2,fma")]
-    fn store(&self, sums: Sums, halves: &[[__m256d; 4]], at: Range<usize>, out: &mut [&mut [u64]]) {
+    fn store(&self, sums: Sums, halves: &[[__m256d; 4]], at: Range<usize>, vectors: &mut Vectors<'_, '_>) {
         let rows = self.rows.len();
         for (i, (&row, &again)) in self.rows.iter().zip(&self.again).enumerate() {
-            for (panel, out) in out[row as usize][at.clone()].chunks_mut(PANEL).enumerate() {
+            for (panel, out) in vectors.row(row, at.clone()).chunks_mut(PANEL).enumerate() {
                 // The lanes hold coefficients 0, 1, 4, 5 and 2, 3, 6, 7.
                 let [high_a, low_a, high_b, low_b] = halves[panel * rows + i];
                 let (a, b) = (sums.join([high_a, low_a]), sums.join([high_b, low_b]));
@@ -288,8 +279,8 @@ struct Tile {
 impl Tile {
     /// Packs the coefficients of the columns from the tile's start on, zeros after the last.
     #[target_feature(enable = "avx2,fma")]
-    fn pack<const COUNT: usize>(&mut self, cols: &[u32], inputs: &[&[u64]], coefficients: Range<usize>) {
-        let part = |col: u32| &inputs[col as usize][coefficients.clone()];
+    fn pack<const COUNT: usize>(&mut self, cols: &[u32], vectors: &Vectors<'_, '_>, coefficients: Range<usize>) {
+        let part = |col: u32| vectors.column(col, coefficients.clone());
         for (pair, two) in cols.chunks(2).enumerate() {
             let ahead = cols.iter().skip(2 * (pair + AHEAD)).take(2);
             ahead.for_each(|&col| prefetch(part(col)));

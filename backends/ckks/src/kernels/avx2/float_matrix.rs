@@ -17,6 +17,7 @@ use super::sums::{Sums, load_part, prefetch};
 use crate::arithmetic::Modulus;
 use crate::kernels::Avx2;
 use crate::kernels::lanes::to_float;
+use crate::kernels::scalar_matrix::Vectors;
 
 /// Rows that one pass over a panel computes.
 const GROUP: usize = 6;
@@ -78,46 +79,49 @@ impl FloatMatrix {
         Self { cols: matrix.cols(), blocks, empty }
     }
 
-    /// As [`crate::kernels::PreparedMatrix::product_range`], which checks the lengths.
-    pub(in crate::kernels) fn product_range(
-        &self,
-        _: Avx2,
-        q: Modulus,
-        inputs: &[&[u64]],
-        range: Range<usize>,
-        out: &mut [&mut [u64]],
-    ) {
-        self.empty.iter().for_each(|&row| out[row as usize].fill(0));
+    /// As [`crate::kernels::PreparedMatrix`] has it, which checks the lengths.
+    pub(in crate::kernels) fn product(&self, _: Avx2, q: Modulus, len: usize, vectors: &mut Vectors<'_, '_>) {
         // SAFETY: the token proves AVX2 and FMA.
-        unsafe { self.product_tiles(q, inputs, range, out) }
+        unsafe { self.product_tiles(q, len, vectors) }
+        self.empty.iter().for_each(|&row| vectors.row(row, 0..len).fill(0));
+    }
+
+    pub(in crate::kernels) fn works_in_place(&self) -> bool {
+        self.packs_whole() || self.blocks.len() <= 1
+    }
+
+    fn packs_whole(&self) -> bool {
+        self.cols * self.panels() <= TILE_LIMIT
     }
 
     #[target_feature(enable = "avx2,fma")]
-    fn product_tiles(&self, q: Modulus, inputs: &[&[u64]], range: Range<usize>, out: &mut [&mut [u64]]) {
+    fn product_tiles(&self, q: Modulus, len: usize, vectors: &mut Vectors<'_, '_>) {
         let split = Split::new(q, self.blocks.iter().fold(0.0, |largest, block| block.largest.max(largest)));
-        let panels = self.panels();
-        let whole = self.cols * panels <= TILE_LIMIT;
+        let (panels, whole) = (self.panels(), self.packs_whole());
         let mut tile = Tile::new(split, panels, if whole { self.cols } else { PACKED });
         let rows = self.blocks.iter().map(|block| block.rows.len()).max().unwrap_or(0);
         let mut sums = vec![[_mm256_setzero_pd(); 2]; rows * panels];
-        for start in range.clone().step_by(split.residues * panels) {
-            let coefficients = start..range.end.min(start + split.residues * panels);
-            let at = start - range.start..coefficients.end - range.start;
+        let width = split.residues * panels;
+        for start in (0..len).step_by(width) {
+            let at = start..len.min(start + width);
+            if whole {
+                self.blocks.iter().for_each(|block| tile.pack(&block.fresh, &block.fresh, vectors, at.clone()));
+            }
+            let next = at.end..len.min(at.end + width);
             for block in &self.blocks {
-                if whole {
-                    let fresh = block.fresh.iter().map(|&k| (k as usize, inputs[k as usize]));
-                    tile.pack(fresh, coefficients.clone());
-                }
-                block.rows.iter().for_each(|&row| prefetch(&out[row as usize][at.clone()]));
                 if !whole {
-                    block.sum_columns(&mut tile, inputs, coefficients.clone(), &mut sums);
-                    block.store(split, &sums, at.clone(), out);
-                } else if block.cols.len() <= SEGMENT.min(split.terms(block.largest)) {
-                    block.product(&tile, at.clone(), out);
+                    block.sum_columns(&mut tile, vectors, at.clone(), &mut sums);
+                    block.store(split, &sums, at.clone(), vectors);
+                    continue;
+                }
+                block.fresh.iter().for_each(|&k| prefetch(vectors.column(k, next.clone())));
+                block.rows.iter().for_each(|&row| prefetch(vectors.row(row, at.clone())));
+                if block.cols.len() <= SEGMENT.min(split.terms(block.largest)) {
+                    block.product(&tile, at.clone(), vectors);
                 } else {
                     sums.fill([_mm256_setzero_pd(); 2]);
                     block.sum(&tile, &block.cols, 0, at.len(), &mut sums);
-                    block.store(split, &sums, at.clone(), out);
+                    block.store(split, &sums, at.clone(), vectors);
                 }
             }
         }
@@ -141,31 +145,28 @@ struct Tile {
     panels: Vec<f64>,
     /// Floats from one panel to the next.
     stride: usize,
-    /// 0, 1, ...: where the columns of a block lie that were packed for it alone.
-    consecutive: Vec<u32>,
 }
 
 impl Tile {
     fn new(split: Split, panels: usize, columns: usize) -> Self {
         let stride = columns * PANEL;
-        Self { split, panels: vec![0.0; stride * panels], stride, consecutive: (0..columns as u32).collect() }
+        Self { split, panels: vec![0.0; stride * panels], stride }
     }
 
     fn panel(&self, panel: usize) -> &[f64] {
         &self.panels[panel * self.stride..][..self.stride]
     }
 
-    /// Packs the coefficients of the columns at the places given with them, zeros after the last.
+    /// Packs the coefficients of the columns at the places that go with them, zeros after the last.
     #[target_feature(enable = "avx2,fma")]
-    fn pack<'a>(&mut self, columns: impl Iterator<Item = (usize, &'a [u64])> + Clone, coefficients: Range<usize>) {
-        let mut ahead = columns.clone().skip(AHEAD);
-        for (k, column) in columns {
-            if let Some((_, column)) = ahead.next() {
-                prefetch(&column[coefficients.clone()]);
+    fn pack(&mut self, places: &[u32], columns: &[u32], vectors: &Vectors<'_, '_>, coefficients: Range<usize>) {
+        for (i, (&place, &column)) in places.iter().zip(columns).enumerate() {
+            if let Some(&ahead) = columns.get(i + AHEAD) {
+                prefetch(vectors.column(ahead, coefficients.clone()));
             }
-            for (panel, x) in column[coefficients.clone()].chunks(self.split.residues).enumerate() {
+            for (panel, x) in vectors.column(column, coefficients.clone()).chunks(self.split.residues).enumerate() {
                 let packed = self.split.split(x);
-                let at = &mut self.panels[panel * self.stride + k * PANEL..][..PANEL];
+                let at = &mut self.panels[panel * self.stride + place as usize * PANEL..][..PANEL];
                 // SAFETY: eight floats.
                 unsafe {
                     _mm256_storeu_pd(at.as_mut_ptr(), packed[0]);
@@ -193,7 +194,7 @@ fn groups(rows: usize) -> impl Iterator<Item = Range<usize>> {
 impl FloatBlock {
     /// The whole product, if its terms can be summed in registers.
     #[target_feature(enable = "avx2,fma")]
-    fn product(&self, tile: &Tile, at: Range<usize>, out: &mut [&mut [u64]]) {
+    fn product(&self, tile: &Tile, at: Range<usize>, vectors: &mut Vectors<'_, '_>) {
         for panel in 0..at.len().div_ceil(tile.split.residues) {
             let x = tile.panel(panel);
             let start = at.start + panel * tile.split.residues;
@@ -202,7 +203,7 @@ impl FloatBlock {
                 let mut sums = [[_mm256_setzero_pd(); 2]; GROUP];
                 sum_group(rows.len(), x, &self.cols, &self.weights[rows.start * self.cols.len()..], &mut sums);
                 for (i, sum) in rows.zip(sums) {
-                    tile.split.store(sum, self.again[i], &mut out[self.rows[i] as usize][at.clone()]);
+                    tile.split.store(sum, self.again[i], vectors.row(self.rows[i], at.clone()));
                 }
             }
         }
@@ -210,11 +211,18 @@ impl FloatBlock {
 
     /// The sums over columns too many to be packed all at once.
     #[target_feature(enable = "avx2,fma")]
-    fn sum_columns(&self, tile: &mut Tile, inputs: &[&[u64]], coefficients: Range<usize>, sums: &mut [[__m256d; 2]]) {
+    fn sum_columns(
+        &self,
+        tile: &mut Tile,
+        vectors: &Vectors<'_, '_>,
+        coefficients: Range<usize>,
+        sums: &mut [[__m256d; 2]],
+    ) {
         sums.fill([_mm256_setzero_pd(); 2]);
+        let places: Vec<u32> = (0..PACKED.min(self.cols.len()) as u32).collect();
         for (i, cols) in self.cols.chunks(PACKED).enumerate() {
-            tile.pack(cols.iter().map(|&k| inputs[k as usize]).enumerate(), coefficients.clone());
-            self.sum(tile, &tile.consecutive[..cols.len()], i * PACKED, coefficients.len(), sums);
+            tile.pack(&places, cols, vectors, coefficients.clone());
+            self.sum(tile, &places[..cols.len()], i * PACKED, coefficients.len(), sums);
         }
     }
 
@@ -244,11 +252,10 @@ impl FloatBlock {
     }
 
     #[target_feature(enable = "avx2,fma")]
-    fn store(&self, split: Split, sums: &[[__m256d; 2]], at: Range<usize>, out: &mut [&mut [u64]]) {
+    fn store(&self, split: Split, sums: &[[__m256d; 2]], at: Range<usize>, vectors: &mut Vectors<'_, '_>) {
         let rows = self.rows.len();
         for (i, (&row, &again)) in self.rows.iter().zip(&self.again).enumerate() {
-            let row = &mut out[row as usize][at.clone()];
-            for (panel, out) in row.chunks_mut(split.residues).enumerate() {
+            for (panel, out) in vectors.row(row, at.clone()).chunks_mut(split.residues).enumerate() {
                 split.store(sums[panel * rows + i], again, out);
             }
         }

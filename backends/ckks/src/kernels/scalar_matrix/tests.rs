@@ -47,6 +47,14 @@ fn check(q: Modulus, matrix: &BlockMatrix<i32>, inputs: &[Vec<u64>], range: Rang
             Layout::Digits(..) => "digits",
         };
         assert!(out == expected, "{kind}, q {}", q.value());
+        if prepared.works_in_place() {
+            let unused = vec![99; range.len()];
+            let mut vectors: Vec<_> = inputs.iter().map(|x| x[range.clone()].to_vec()).collect();
+            vectors.resize(matrix.rows().max(matrix.cols()) + 1, unused.clone());
+            prepared.product_in_place(q, &mut vectors.iter_mut().map(|x| &mut x[..]).collect::<Vec<_>>());
+            assert!(vectors[..matrix.rows()] == expected, "{kind} in place, q {}", q.value());
+            assert!(vectors.last() == Some(&unused));
+        }
     }
 }
 
