@@ -59,6 +59,9 @@ pub fn compile(model: &TensorGraph, options: &Options) -> Result<Compilation, Co
         input_range: options.input_range,
         explicit: options.parameters.as_ref().map(ExplicitParameters::chain).transpose()?,
     };
+    if let Some(explicit) = &options.parameters {
+        explicit.hold(options.security)?;
+    }
     let found = management::search(&slots, &weights, &ranges, &goal, &options.cost, &options.calibration)?;
     let parameters = choose_primes(&found.plan, &found.simulation, options.security)?;
     let circuit = management::emit(&slots, &weights, &found.plan, &parameters)?;

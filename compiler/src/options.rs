@@ -1,4 +1,4 @@
-use hec_ir::parameters::{MAX_LOG_N, MAX_PRIME_BITS, MIN_LOG_N, Security};
+use hec_ir::parameters::{MAX_LOG_N, MAX_PRIME_BITS, MIN_LOG_N, ParameterError, Security, max_log_qp};
 
 use crate::cost::CostModel;
 use crate::error::CompileError;
@@ -48,6 +48,17 @@ pub struct ExplicitParameters {
 }
 
 impl ExplicitParameters {
+    /// Checks the sizes against the security table, before any prime is looked for.
+    pub(crate) fn hold(&self, security: Security) -> Result<(), CompileError> {
+        let log_n = self.poly_modulus_degree.trailing_zeros();
+        let found = f64::from(self.coeff_modulus.iter().sum::<u32>());
+        let allowed = max_log_qp(security, log_n).unwrap_or(0);
+        if found <= f64::from(allowed) {
+            return Ok(());
+        }
+        Err(ParameterError::Insecure { log_n, found, allowed, wanted: security.bits() }.into())
+    }
+
     pub(crate) fn chain(&self) -> Result<Explicit, CompileError> {
         let refuse = |reason: String| CompileError::Option { name: "params", reason };
         let log_n = self.poly_modulus_degree.trailing_zeros();

@@ -43,9 +43,12 @@ pub fn read(path: &Path) -> Result<(Subject, Option<Card>), Failure> {
 fn read_bounded(path: &Path) -> Result<Vec<u8>, Failure> {
     let fail = |e: std::io::Error| format!("{} cannot be read: {e}", path.display());
     let file = File::open(path).map_err(fail)?;
+    let declared = file.metadata().map_err(fail)?.len();
     let mut bytes = Vec::new();
-    file.take(LARGEST_FILE + 1).read_to_end(&mut bytes).map_err(fail)?;
-    if bytes.len() as u64 > LARGEST_FILE {
+    if declared <= LARGEST_FILE {
+        file.take(LARGEST_FILE + 1).read_to_end(&mut bytes).map_err(fail)?;
+    }
+    if declared.max(bytes.len() as u64) > LARGEST_FILE {
         return Err(
             format!("{} is larger than {} GiB: it is no model or program", path.display(), LARGEST_FILE >> 30).into()
         );
@@ -77,6 +80,22 @@ pub fn compile(model: &TensorGraph, card: Option<&Card>, asked: &CompileOptions)
         compiled.program = compiled.program.with_annotation(CARD, &card.summary());
     }
     Ok(compiled)
+}
+
+/// A compiled program is what it is: options that would compile it otherwise are refused, not ignored.
+pub fn already_compiled(program: &Program, asked: &CompileOptions) -> Result<(), Failure> {
+    let security = program.parameters().security().map_or(0, Security::bits);
+    if asked.security > security {
+        let wanted = asked.security;
+        return Err(format!(
+            "the program was compiled for {security} bits of security, not {wanted}: compile the model again"
+        )
+        .into());
+    }
+    if asked.params.is_some() || asked.calibrate.is_some() || asked.input_range.is_some() {
+        return Err("--params, --calibrate and --input-range are for compiling, and this is a compiled program".into());
+    }
+    Ok(())
 }
 
 /// Explicit parameters from a JSON file.

@@ -47,7 +47,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let (subject, card) = files::read(&arguments.file)?;
     let source = match &subject {
         files::Subject::Model(model) => model,
-        files::Subject::Program(program) => program.source(),
+        files::Subject::Program(program) => {
+            files::already_compiled(program, &arguments.options)?;
+            program.source()
+        }
     };
     let ports = Port::inputs_of(source);
     let inputs = files::inputs(&ports, &arguments.input, card.as_ref(), limit)?;

@@ -79,12 +79,13 @@ impl Scale {
         self.combined(other, -1)
     }
 
+    /// Exponents saturate: a scale that comes near is refused by the dialect (`MAX_SCALE_EXPONENT`) long before.
     fn combined(&self, other: &Self, sign: i32) -> Self {
         let mut result = self.clone();
-        result.twos += sign * other.twos;
+        result.twos = result.twos.saturating_add(other.twos.saturating_mul(sign));
         for (q, e) in other.factors() {
             let exponent = result.primes.entry(q).or_insert(0);
-            *exponent += sign * e;
+            *exponent = exponent.saturating_add(e.saturating_mul(sign));
             if *exponent == 0 {
                 result.primes.remove(&q);
             }

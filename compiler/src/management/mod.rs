@@ -214,7 +214,7 @@ impl<T: Target> Walk<'_, T> {
     /// other, and so what rescaling by primes near a power of two leaves does not add up from layer to layer.
     fn towards_power_of_two(&self, x: &T::Value, bits: i32) -> Scale {
         let state = self.target.state(x);
-        Scale::power_of_two(state.bits.round() as i32 + bits).over(&state.scale)
+        Scale::power_of_two((state.bits.round() as i32).saturating_add(bits)).over(&state.scale)
     }
 
     fn product(&mut self, node: Value, operands: &[Value], policy: ProductPolicy) -> Result<T::Value, T::Error> {

@@ -1,7 +1,7 @@
 //! The search for the cheapest plan that is precise and secure enough.
 
 use hec_ir::graph::Origin;
-use hec_ir::parameters::{MAX_LOG_N, Security, TABLE_NAME, max_log_qp};
+use hec_ir::parameters::{MAX_LIMBS, MAX_LOG_N, Security, TABLE_NAME, max_log_qp};
 use hec_ir::slots::SlotGraph;
 
 use super::simulate::{Infeasible, PRIME_BITS};
@@ -112,6 +112,17 @@ pub enum SearchError {
         /// Rescalings before it.
         depth: usize,
     },
+    /// Values grow beyond what any modulus holds.
+    #[error(
+        "the values at node \"{origin}\" may become too large: with their range they need {needed:.0} bits of modulus, more than any \
+         parameter set has; give calibration samples, a narrower --input-range, or train the model for smaller values inside"
+    )]
+    TooLarge {
+        /// The model's node.
+        origin: Origin,
+        /// Bits that it needs.
+        needed: f64,
+    },
     /// Two branches cannot be brought to one scale.
     #[error(
         "node \"{origin}\" adds values whose scales cannot be made equal; add a linear layer to one of the branches"
@@ -205,6 +216,9 @@ fn search_once(
             Ok(Found { plan, simulation: scored.simulation, candidates })
         }
         (None, Some((scored, log_n)), _) => Err(space.refusal(&scored, log_n)),
+        (None, None, Some(Infeasible::Chain(r))) if goal.explicit.is_none() => {
+            Err(SearchError::TooLarge { origin: r.origin, needed: r.bits })
+        }
         (None, None, Some(Infeasible::Chain(r))) => {
             Err(SearchError::Chain { origin: r.origin, needed: r.bits, depth: r.depth })
         }
@@ -260,7 +274,8 @@ impl Space<'_> {
         let size = simulation.log_qp() + 0.01 * (simulation.moduli.len() + simulation.special.len()) as f64;
         let allowed = f64::from(max_log_qp(self.goal.security, plan.log_n).unwrap_or(0));
         // What the user gave is checked when the parameters are made.
-        let over = if self.goal.explicit.is_some() { 0.0 } else { (size - allowed).max(0.0) };
+        let missing = missing_primes(&simulation, plan.log_n);
+        let over = if self.goal.explicit.is_some() { 0.0 } else { (size - allowed).max(0.0) + missing };
         let shortfall = (self.goal.precision - simulation.precision).max(0.0);
         // Precision is bought with modulus, several bits for one: weigh it so that descent does not trade it away.
         Ok(Scored { simulation, excess: over + 8.0 * shortfall, shortfall })
@@ -411,6 +426,17 @@ impl Space<'_> {
             origin: simulation.tightest.origin.clone(),
         }
     }
+}
+
+/// How many primes of the planned sizes are wanting: there must be enough of them so near that their sizes are as planned.
+fn missing_primes(simulation: &Simulation, log_n: u32) -> f64 {
+    /// One in so many of the primes within half a bit is near enough.
+    const NEAR: f64 = 4.0;
+    let count = simulation.moduli.len() + simulation.special.len();
+    let smallest = simulation.moduli.iter().copied().fold(f64::INFINITY, f64::min);
+    // Dirichlet: primes = 1 mod 2N within half a bit of 2^b, of which there are about 2^b / (ln(2^b) sqrt(2) N).
+    let within = smallest.exp2() / (smallest * std::f64::consts::LN_2 * 2f64.sqrt() * f64::from(log_n).exp2());
+    (count as f64 - (within / NEAR).min(MAX_LIMBS as f64)).max(0.0)
 }
 
 fn policy(mask: u8) -> ProductPolicy {

@@ -149,10 +149,14 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn require(&mut self, value: Simulated) -> Simulated {
+    fn require(&mut self, value: Simulated) -> Result<Simulated, Infeasible> {
         let bits = value.state.bits + value.bound.max(f64::MIN_POSITIVE).log2().max(0.0) + HEADROOM_BITS;
-        self.requirements.push(Requirement { origin: self.origin.clone(), depth: value.state.depth, bits });
-        value
+        let requirement = Requirement { origin: self.origin.clone(), depth: value.state.depth, bits };
+        if bits.is_nan() || bits > LARGEST_SCALE {
+            return Err(Infeasible::Chain(requirement));
+        }
+        self.requirements.push(requirement);
+        Ok(value)
     }
 
     fn rescale_bits(&self, depth: usize) -> Option<f64> {
@@ -212,7 +216,7 @@ impl Target for Run<'_> {
         let error = noise::fresh(self.plan.log_n) / bits.exp2();
         let state = State { depth: 0, degree: 1, scale, bits };
         let (bound, size) = (self.ranges.bound(node), self.ranges.size(node));
-        Ok(self.require(Simulated { state, length, bound, size, error, rounding: 0.0 }))
+        self.require(Simulated { state, length, bound, size, error, rounding: 0.0 })
     }
 
     fn combine(
@@ -234,7 +238,7 @@ impl Target for Run<'_> {
             Weights::Identity => (x.bound, x.size),
             Weights::Matrix(_) => (self.ranges.bound(node), self.ranges.size(node)),
         };
-        Ok(self.require(Simulated { state, length: shape.results, bound, size, error, rounding }))
+        self.require(Simulated { state, length: shape.results, bound, size, error, rounding })
     }
 
     fn product(&mut self, node: Value, a: &Simulated, b: Option<&Simulated>) -> Result<Simulated, Infeasible> {
@@ -257,14 +261,14 @@ impl Target for Run<'_> {
         }
         let (bound, size) = (self.ranges.bound(node), self.ranges.size(node));
         let error = error.hypot(a.error * b.error);
-        Ok(self.require(Simulated { state, length: a.length, bound, size, error, rounding }))
+        self.require(Simulated { state, length: a.length, bound, size, error, rounding })
     }
 
     fn sum(&mut self, node: Value, a: &Simulated, b: &Simulated, _subtract: bool) -> Result<Simulated, Infeasible> {
         let state = State { degree: a.state.degree.max(b.state.degree), ..a.state.clone() };
         let (bound, size) = (self.ranges.bound(node), self.ranges.size(node));
         let (error, rounding) = (a.error.hypot(b.error), a.rounding.hypot(b.rounding));
-        Ok(self.require(Simulated { state, length: a.length, bound, size, error, rounding }))
+        self.require(Simulated { state, length: a.length, bound, size, error, rounding })
     }
 
     fn concat(&mut self, node: Value, operands: &[Simulated]) -> Result<Simulated, Infeasible> {
@@ -296,13 +300,13 @@ impl Target for Run<'_> {
         let state = State { depth: depth + 1, degree: *degree, scale: scale.over(&placeholder(*depth)), bits };
         self.depth = self.depth.max(state.depth);
         let error = x.error.hypot(noise::rescale(self.plan.log_n, *degree) / bits.exp2());
-        Ok(self.require(Simulated { state, error, ..x.clone() }))
+        self.require(Simulated { state, error, ..x.clone() })
     }
 
     fn drop_level(&mut self, x: &Simulated, count: usize) -> Result<Simulated, Infeasible> {
         let state = State { depth: x.state.depth + count, ..x.state.clone() };
         self.depth = self.depth.max(state.depth);
-        Ok(self.require(Simulated { state, ..x.clone() }))
+        self.require(Simulated { state, ..x.clone() })
     }
 
     fn state(&self, x: &Simulated) -> State {

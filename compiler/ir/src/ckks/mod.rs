@@ -27,7 +27,7 @@ pub const MAX_DEGREE: usize = 4;
 pub const MAX_WEIGHT_BITS: u32 = 24;
 
 /// Exponents in an exact scale stay below this, so that the arithmetic of scales cannot overflow.
-const MAX_SCALE_EXPONENT: u32 = 1 << 20;
+const MAX_SCALE_EXPONENT: u32 = 1 << 28;
 
 /// An operation on arrays of ciphertexts.
 #[derive(Clone, Debug, PartialEq)]

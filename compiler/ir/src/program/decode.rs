@@ -116,7 +116,7 @@ fn matrix<T>(stored: wire::Matrix, blobs: &[Content], read: ReadBlob<T>) -> Resu
 }
 
 fn scale(stored: &wire::Scale) -> Result<Scale, ProgramError> {
-    const MAX_EXPONENT: u32 = 1 << 14;
+    const MAX_EXPONENT: u32 = 1 << 28;
     let bounded = |e: i32| e.unsigned_abs() <= MAX_EXPONENT;
     let lengths = stored.primes.len() == stored.exponents.len();
     let exponents = bounded(stored.twos) && stored.exponents.iter().all(|&e| bounded(e));
