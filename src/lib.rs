@@ -20,6 +20,7 @@
 //! # }
 //! ```
 
+pub use hec_compiler::cost::{CostError, CostModel};
 pub use hec_compiler::{
     Compilation, CompileError, Decisions, ExplicitParameters, LayerDecision, Obstacle, Options, compile, lower, passes,
     view,
@@ -40,4 +41,27 @@ pub const BACKENDS: &[&dyn Backend] = &[&hec_ckks::adapter::BACKEND, &hec_plain:
 /// The backend called `name`.
 pub fn backend(name: &str) -> Option<&'static dyn Backend> {
     BACKENDS.iter().copied().find(|backend| backend.name() == name)
+}
+
+/// What operations cost on this machine, measured: nanoseconds on one core. Takes a few seconds of one thread.
+///
+/// # Errors
+/// [`CalibrationError`]: no randomness, or a measurement that makes no sense.
+pub fn calibrate() -> Result<CostModel, CalibrationError> {
+    let mut costs = CostModel::default();
+    for (name, nanoseconds) in hec_ckks::calibration::measure()? {
+        costs.set(name, nanoseconds)?;
+    }
+    Ok(costs)
+}
+
+/// Why costs could not be measured.
+#[derive(Debug, thiserror::Error)]
+pub enum CalibrationError {
+    /// The engine refused.
+    #[error(transparent)]
+    Engine(#[from] hec_ckks::calibration::CalibrationError),
+    /// A measurement makes no sense.
+    #[error(transparent)]
+    Cost(#[from] CostError),
 }

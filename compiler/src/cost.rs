@@ -3,11 +3,21 @@
 //! A model of the engine's kernels: each constant is the time of one inner step, and the formulas count the steps. Only
 //! ratios matter to the choices made with it.
 
+use hec_ir::matrix::{NARROW_BITS, Shape};
+
 /// The machine's constants.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CostModel {
-    /// One residue times one integer weight, added.
-    pub scalar_multiply_add: f64,
+    /// One residue times one integer weight, added: in floats, for a residue in two halves.
+    pub float_multiply_add: f64,
+    /// One digit of a residue times one weight below [`NARROW_BITS`] bits, added in 16-bit integers.
+    pub digit_multiply_add: f64,
+    /// One digit's sum of [`NARROW_BITS`] bits, added to floats.
+    pub digit_carry: f64,
+    /// Writing one residue of an operand in the form that the kernels multiply.
+    pub pack: f64,
+    /// Reducing and storing one residue of a sum.
+    pub store: f64,
     /// One butterfly of a number-theoretic transform.
     pub butterfly: f64,
     /// One modular product of residues, with loads and stores.
@@ -26,7 +36,11 @@ impl Default for CostModel {
     /// A 2 to 3 GHz x86-64 core with AVX2.
     fn default() -> Self {
         Self {
-            scalar_multiply_add: 0.17,
+            float_multiply_add: 0.115,
+            digit_multiply_add: 0.0175,
+            digit_carry: 0.25,
+            pack: 1.0,
+            store: 2.0,
             butterfly: 0.55,
             pointwise: 0.8,
             pass: 0.5,
@@ -35,6 +49,58 @@ impl Default for CostModel {
             complex_butterfly: 2.0,
         }
     }
+}
+
+impl CostModel {
+    /// Every constant with its name.
+    pub fn constants(&mut self) -> [(&'static str, &mut f64); 11] {
+        [
+            ("float_multiply_add", &mut self.float_multiply_add),
+            ("digit_multiply_add", &mut self.digit_multiply_add),
+            ("digit_carry", &mut self.digit_carry),
+            ("pack", &mut self.pack),
+            ("store", &mut self.store),
+            ("butterfly", &mut self.butterfly),
+            ("pointwise", &mut self.pointwise),
+            ("pass", &mut self.pass),
+            ("uniform", &mut self.uniform),
+            ("gaussian", &mut self.gaussian),
+            ("complex_butterfly", &mut self.complex_butterfly),
+        ]
+    }
+
+    /// Sets the constant called `name`.
+    ///
+    /// # Errors
+    /// If there is none, or the value is not a time.
+    pub fn set(&mut self, name: &str, nanoseconds: f64) -> Result<(), CostError> {
+        if !nanoseconds.is_finite() || nanoseconds < 0.0 {
+            return Err(CostError::Value { name: name.to_owned(), nanoseconds });
+        }
+        let found = self.constants().into_iter().find(|(own, _)| *own == name);
+        let (_, constant) = found.ok_or_else(|| CostError::Unknown { name: name.to_owned() })?;
+        *constant = nanoseconds;
+        Ok(())
+    }
+}
+
+/// A constant that cannot be.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum CostError {
+    /// There is no such constant.
+    #[error("there is no cost constant \"{name}\"")]
+    Unknown {
+        /// Its name.
+        name: String,
+    },
+    /// Not a time.
+    #[error("cost constant \"{name}\": expected nanoseconds, found {nanoseconds}")]
+    Value {
+        /// Its name.
+        name: String,
+        /// What was given.
+        nanoseconds: f64,
+    },
 }
 
 /// A ring: what sizes follow from.
@@ -57,11 +123,30 @@ impl CostModel {
         count * self.butterfly * ring.n() * f64::from(ring.log_n) / 2.0
     }
 
-    /// Integer-weighted sums: `multiply_adds` weights from `operands` to `results` ciphertexts of `limbs` limbs.
-    pub fn combine(&self, ring: Ring, limbs: usize, degree: usize, shape: CombineShape) -> f64 {
-        let residues = ring.n() * limbs as f64 * (degree + 1) as f64;
-        let passes = self.pass * (shape.operands + shape.results) as f64;
-        residues * (self.scalar_multiply_add * shape.multiply_adds as f64 + passes)
+    /// Integer-weighted sums with weights of `weight_bits` bits, modulo primes of `moduli` bits.
+    pub fn combine(&self, ring: Ring, moduli: &[f64], degree: usize, weight_bits: i32, shape: Shape) -> f64 {
+        let multiply_adds = shape.multiply_adds as f64;
+        let passes = self.pass * (shape.operands + shape.results) as f64 + self.store * shape.sums as f64;
+        let limb = |&bits: &f64| {
+            let sums = if shape.prefers_digits() && weight_bits < NARROW_BITS as i32 {
+                self.digit_sums(bits, weight_bits) * multiply_adds + self.pack * shape.packed as f64
+            } else {
+                let whole = bits + f64::from(weight_bits) + WHOLE_TERMS_BITS <= FLOAT_BITS;
+                let halves = if whole { 0.5 } else { 1.0 };
+                self.float_multiply_add * halves * multiply_adds + self.pack * shape.operands as f64
+            };
+            sums + passes
+        };
+        ring.n() * (degree + 1) as f64 * moduli.iter().map(limb).sum::<f64>()
+    }
+
+    /// One multiply-add of the 16-bit kernel: a residue has two to four digits, and sums of 32 bits are carried over to floats
+    /// before they overflow.
+    fn digit_sums(&self, modulus_bits: f64, weight_bits: i32) -> f64 {
+        let digits = ((modulus_bits + 2.0) / f64::from(NARROW_BITS + 1)).ceil().clamp(2.0, 4.0);
+        let bits = ((modulus_bits + 2.0) / digits).ceil();
+        let terms = (32.0 - bits - f64::from(weight_bits)).exp2().clamp(1.0, MAX_DIGIT_TERMS);
+        digits * (self.digit_multiply_add + self.digit_carry / terms)
     }
 
     /// One product of ciphertexts.
@@ -100,13 +185,9 @@ impl CostModel {
     }
 }
 
-/// The size of a combine.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct CombineShape {
-    /// Number of weights.
-    pub multiply_adds: usize,
-    /// Length of the operand.
-    pub operands: usize,
-    /// Length of the result.
-    pub results: usize,
-}
+/// Sums in floats are exact up to this many bits.
+const FLOAT_BITS: f64 = 52.0;
+/// Residues that are left whole have room for so many terms, in bits, before a reduction.
+const WHOLE_TERMS_BITS: f64 = 6.0;
+/// The kernel of 16-bit integers carries after as many terms at the latest.
+const MAX_DIGIT_TERMS: f64 = 256.0;

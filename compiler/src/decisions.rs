@@ -51,10 +51,12 @@ pub struct LayerDecision {
     pub ty: ckks::Type,
     /// Products on the longest way to it.
     pub depth: usize,
+    /// Tiles in which it is computed; the type's length is that of all of them.
+    pub tiles: usize,
 }
 
 impl Decisions {
-    pub(crate) fn new(program: &Program, ranges: &Ranges, options: &Options, found: Found) -> Self {
+    pub(crate) fn new(program: &Program, ranges: &Ranges, options: &Options, found: Found, tiled: bool) -> Self {
         let parameters = program.parameters();
         let bits = |primes: &[u64]| primes.iter().map(|&q| (q as f64).log2()).collect();
         let depths = ckks::multiplicative_depth(program.circuit());
@@ -63,7 +65,9 @@ impl Decisions {
             op: Ckks::describe(node.op()).0,
             ty: node.ty().clone(),
             depth: depths[value.index()],
+            tiles: 1,
         });
+        let layers = if tiled { merged(layers) } else { layers.collect() };
         Self {
             security: options.security.bits(),
             log_n: parameters.log_n(),
@@ -76,7 +80,7 @@ impl Decisions {
             batch: parameters.slots(),
             calibrated: ranges.calibrated,
             counts: ckks::counts(program.circuit()),
-            layers: layers.collect(),
+            layers,
             candidates: found.candidates,
         }
     }
@@ -87,12 +91,34 @@ impl Decisions {
     }
 }
 
+/// One line for all tiles of an operation. What only moves ciphertexts from tile to tile is left out.
+fn merged(layers: impl Iterator<Item = LayerDecision>) -> Vec<LayerDecision> {
+    let mut merged: Vec<LayerDecision> = Vec::new();
+    for layer in layers.filter(|layer| !matches!(layer.op, "gather" | "concat")) {
+        let alike = |other: &&mut LayerDecision| {
+            let (a, b) = (&other.ty, &layer.ty);
+            other.origin == layer.origin
+                && other.op == layer.op
+                && (a.level, a.degree, &a.scale) == (b.level, b.degree, &b.scale)
+        };
+        match merged.iter_mut().find(alike) {
+            Some(first) => {
+                first.ty.length += layer.ty.length;
+                first.tiles += 1;
+            }
+            None => merged.push(layer),
+        }
+    }
+    merged
+}
+
 impl fmt::Display for Decisions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "layers (array of ciphertexts <level, scale, degree>)")?;
         for layer in &self.layers {
-            let LayerDecision { origin, op, ty, depth } = layer;
-            writeln!(f, "  depth {depth}  {op:<12} {:<36} {}", ty.to_string(), origin)?;
+            let LayerDecision { origin, op, ty, depth, tiles } = layer;
+            let tiles = if *tiles > 1 { format!(", {tiles} tiles") } else { String::new() };
+            writeln!(f, "  depth {depth}  {op:<12} {:<36} {origin}{tiles}", ty.to_string())?;
         }
         let OpCounts { scalar_products, products, key_switches, rescales, .. } = self.counts;
         writeln!(

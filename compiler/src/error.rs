@@ -5,6 +5,7 @@ use hec_ir::parameters::ParameterError;
 use hec_ir::program::ProgramError;
 
 use crate::management::SearchError;
+use crate::tile::{TileError, Unfit};
 
 /// Why a model does not compile. Every error names the model's node where there is one.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -33,6 +34,9 @@ pub enum CompileError {
     /// The compiled circuit does not match the model.
     #[error(transparent)]
     Program(#[from] ProgramError),
+    /// The memory that the user allows is too little.
+    #[error(transparent)]
+    Memory(#[from] Unfit),
     /// An option's value is out of range.
     #[error("option {name}: {reason}")]
     Option {
@@ -41,6 +45,15 @@ pub enum CompileError {
         /// What is wrong with it.
         reason: String,
     },
+}
+
+impl From<TileError> for CompileError {
+    fn from(error: TileError) -> Self {
+        match error {
+            TileError::Unfit(unfit) => Self::Memory(unfit),
+            TileError::Graph(error) => Self::Graph(error),
+        }
+    }
 }
 
 impl CompileError {

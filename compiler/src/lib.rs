@@ -14,6 +14,7 @@ mod options;
 pub mod pack;
 pub mod passes;
 pub mod ranges;
+pub mod tile;
 pub mod view;
 pub mod weights;
 
@@ -22,6 +23,7 @@ pub use error::{CompileError, Obstacle};
 pub use options::{ExplicitParameters, Options};
 
 use hec_ir::Program;
+use hec_ir::ckks::Circuit;
 use hec_ir::parameters::{Literal, ParameterError, Parameters, PrimeSearch, Security};
 use hec_ir::slots::SlotGraph;
 use hec_ir::tensor::TensorGraph;
@@ -65,8 +67,14 @@ pub fn compile(model: &TensorGraph, options: &Options) -> Result<Compilation, Co
     let found = management::search(&slots, &weights, &ranges, &goal, &options.cost, &options.calibration)?;
     let parameters = choose_primes(&found.plan, &found.simulation, options.security)?;
     let circuit = management::emit(&slots, &weights, &found.plan, &parameters)?;
+    let nodes = circuit.len();
+    let circuit = match options.memory {
+        Some(budget) => tile::to_budget(&circuit, ciphertext_budget(&circuit, budget))?,
+        None => circuit,
+    };
+    let tiled = circuit.len() > nodes;
     let program = Program::new(model.clone(), circuit)?;
-    let decisions = Decisions::new(&program, &ranges, options, found);
+    let decisions = Decisions::new(&program, &ranges, options, found, tiled);
     Ok(Compilation { program, tensor, slots, decisions })
 }
 
@@ -78,6 +86,14 @@ pub fn lower(model: &TensorGraph) -> Result<(TensorGraph, SlotGraph), CompileErr
     let tensor = passes::run(model)?;
     let slots = pack::batch(&tensor)?;
     Ok((tensor, slots))
+}
+
+/// What of a budget is left for ciphertexts beside evaluation keys, weights, and what else a process takes.
+fn ciphertext_budget(circuit: &Circuit, budget: u64) -> u64 {
+    /// The share that ciphertexts may take of what keys leave.
+    const SHARE: f64 = 0.9;
+    let keys = hec_ir::ckks::evaluation_key_bytes(circuit);
+    (budget.saturating_sub(keys) as f64 * SHARE) as u64
 }
 
 /// Primes of the planned sizes, checked against the security table.

@@ -20,6 +20,8 @@ pub struct Options {
     pub parameters: Option<ExplicitParameters>,
     /// What operations cost.
     pub cost: CostModel,
+    /// Bytes that the server may use: larger layers are computed in tiles.
+    pub memory: Option<u64>,
 }
 
 impl Default for Options {
@@ -32,6 +34,7 @@ impl Default for Options {
             calibration: Samples::new(),
             parameters: None,
             cost: CostModel::default(),
+            memory: None,
         }
     }
 }

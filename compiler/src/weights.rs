@@ -4,10 +4,8 @@ use std::sync::Arc;
 
 use hec_ir::Scale;
 use hec_ir::ckks::MAX_WEIGHT_BITS;
-use hec_ir::matrix::{Block, BlockMatrix};
+use hec_ir::matrix::{Block, BlockMatrix, Shape};
 use hec_ir::slots::{Combine, Op, SlotGraph};
-
-use crate::cost::CombineShape;
 
 /// The weights of one combine.
 #[derive(Clone, Debug)]
@@ -23,7 +21,7 @@ pub enum Weights {
 pub struct Matrix {
     matrix: Arc<BlockMatrix<f64>>,
     bias: Arc<[f64]>,
-    shape: CombineShape,
+    shape: Shape,
     largest: f64,
     integral: bool,
     row_norm: f64,
@@ -44,8 +42,7 @@ impl Weights {
                 squares[row] += weight * weight;
                 counts[row] += 1;
             });
-            let operands = matrix.cols();
-            let shape = CombineShape { multiply_adds: matrix.multiply_adds(), operands, results: matrix.rows() };
+            let shape = matrix.shape();
             Self::Matrix(Matrix {
                 shape,
                 largest,
@@ -72,10 +69,16 @@ impl Weights {
         }
     }
 
+    /// log2 of the largest integer weight at a scale of `scale_bits`.
+    pub fn integer_bits(&self, scale_bits: f64) -> i32 {
+        let largest = if let Self::Matrix(m) = self { m.largest } else { 1.0 };
+        (scale_bits + largest.max(f64::MIN_POSITIVE).log2()).ceil().max(0.0) as i32
+    }
+
     /// Size, for an operand of `operands`.
-    pub fn shape(&self, operands: usize) -> CombineShape {
+    pub fn shape(&self, operands: usize) -> Shape {
         match self {
-            Self::Identity => CombineShape { multiply_adds: operands, operands, results: operands },
+            Self::Identity => Shape::diagonal(operands),
             Self::Matrix(m) => m.shape,
         }
     }

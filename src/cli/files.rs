@@ -61,6 +61,10 @@ pub fn compile(model: &TensorGraph, card: Option<&Card>, asked: &CompileOptions)
     let mut options = Options { precision: asked.precision, ..Options::default() };
     options.security = Security::from_bits(asked.security).unwrap_or(options.security);
     options.parameters = asked.params.as_deref().map(parameters).transpose()?;
+    options.memory = asked.memory;
+    if let Some(path) = &asked.costs {
+        options.cost = costs(path)?;
+    }
     let ports = hec::Port::inputs_of(model);
     let file = asked.calibrate.clone().or_else(|| card.and_then(|c| c.calibration.clone()).filter(|f| f.exists()));
     if let (Some(file), [port]) = (&file, &ports[..]) {
@@ -92,10 +96,24 @@ pub fn already_compiled(program: &Program, asked: &CompileOptions) -> Result<(),
         )
         .into());
     }
-    if asked.params.is_some() || asked.calibrate.is_some() || asked.input_range.is_some() {
-        return Err("--params, --calibrate and --input-range are for compiling, and this is a compiled program".into());
+    if let Some(option) = asked.given() {
+        return Err(format!("{option} is for compiling, and this is a compiled program").into());
     }
     Ok(())
+}
+
+/// A cost model as `hec calibrate` writes it.
+fn costs(path: &Path) -> Result<hec::CostModel, Failure> {
+    let refuse = |what: &str| -> Failure { format!("{}: {what}", path.display()).into() };
+    let text = String::from_utf8(read_bounded(path)?).map_err(|_| refuse("it is not text"))?;
+    let value: Value = serde_json::from_str(&text).map_err(|e| refuse(&e.to_string()))?;
+    let object = value.as_object().ok_or_else(|| refuse("expected a JSON object"))?;
+    let mut costs = hec::CostModel::default();
+    for (name, value) in object {
+        let nanoseconds = value.as_f64().ok_or_else(|| refuse(&format!("\"{name}\" is no number")))?;
+        costs.set(name, nanoseconds).map_err(|e| refuse(&e.to_string()))?;
+    }
+    Ok(costs)
 }
 
 /// Explicit parameters from a JSON file.

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod bench;
+mod calibrate;
 mod compile;
 mod console;
 mod files;
@@ -31,6 +32,8 @@ enum Command {
     Run(run::Arguments),
     /// Time a whole model, on one core and on all.
     Bench(bench::Arguments),
+    /// Measure what operations cost on this machine, for --costs of the other commands.
+    Calibrate(calibrate::Arguments),
     /// Print the graph of a model or a program, after any stage.
     Inspect(inspect::Arguments),
 }
@@ -45,6 +48,7 @@ pub fn main() -> ExitCode {
         Command::Compile(arguments) => compile::run(&arguments),
         Command::Run(arguments) => run::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Calibrate(arguments) => calibrate::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
     };
     match done {
@@ -84,6 +88,39 @@ struct CompileOptions {
     /// reach, else 0 1].
     #[arg(long, num_args = 2, value_names = ["LOW", "HIGH"], allow_negative_numbers = true)]
     input_range: Option<Vec<f64>>,
+    /// Memory that a run may take, such as 4GiB: larger layers are computed in tiles.
+    #[arg(long, value_name = "SIZE", value_parser = memory_size)]
+    memory: Option<u64>,
+    /// What operations cost, as `hec calibrate` writes it [default: a 2 to 3 GHz x86-64 core with AVX2].
+    #[arg(long, value_name = "FILE")]
+    costs: Option<PathBuf>,
+}
+
+impl CompileOptions {
+    /// The options that decide what a program is, other than the level of security.
+    fn given(&self) -> Option<&'static str> {
+        let given = [
+            ("--params", self.params.is_some()),
+            ("--calibrate", self.calibrate.is_some()),
+            ("--input-range", self.input_range.is_some()),
+            ("--memory", self.memory.is_some()),
+            ("--costs", self.costs.is_some()),
+        ];
+        given.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
+    }
+}
+
+/// `4GiB`, `500MB`, `123456`.
+fn memory_size(text: &str) -> Result<u64, String> {
+    const UNITS: [(&str, f64); 7] =
+        [("KiB", 1024.0), ("MiB", 1048576.0), ("GiB", 1073741824.0), ("kB", 1e3), ("MB", 1e6), ("GB", 1e9), ("", 1.0)];
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = UNITS.iter().find(|(name, _)| *name == &text[digits.len()..]);
+    let number: Option<f64> = digits.trim().parse().ok().filter(|x: &f64| x.is_finite() && *x > 0.0);
+    match (number, unit) {
+        (Some(number), Some((_, unit))) => Ok((number * unit) as u64),
+        _ => Err("expected a size such as 4GiB, 500MB or 123456".to_owned()),
+    }
 }
 
 fn security(text: &str) -> Result<u32, String> {

@@ -1,6 +1,7 @@
 use rayon::prelude::*;
 use zeroize::Zeroize;
 
+use crate::limb::Limb;
 use crate::scratch::Home;
 
 /// From this many residues on, work of a transform for each limb is spread over threads; below it the caller's
@@ -12,14 +13,14 @@ const PARALLEL_FROM: usize = 1 << 17;
 /// Its limbs come from the heap, or from a pool to which they return: see [`Home`]. A clone lives where the original does.
 pub(crate) struct Poly {
     n: usize,
-    limbs: Vec<Vec<u64>>,
+    limbs: Vec<Limb>,
     home: Home,
 }
 
 impl Poly {
     /// Zero, on the heap.
     pub(crate) fn zero(n: usize, limbs: usize) -> Self {
-        Self { n, limbs: (0..limbs).map(|_| vec![0; n]).collect(), home: Home::Heap }
+        Self { n, limbs: (0..limbs).map(|i| Limb::zero(n, i)).collect(), home: Home::Heap }
     }
 
     /// A polynomial of unspecified residues, all of which are to be written.
@@ -53,12 +54,12 @@ impl Poly {
 
     /// Limbs in order.
     pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &[u64]> + DoubleEndedIterator + Clone {
-        self.limbs.iter().map(Vec::as_slice)
+        self.limbs.iter().map(|limb| &**limb)
     }
 
     /// Limbs in order.
     pub(crate) fn iter_mut(&mut self) -> impl ExactSizeIterator<Item = &mut [u64]> {
-        self.limbs.iter_mut().map(Vec::as_mut_slice)
+        self.limbs.iter_mut().map(|limb| &mut **limb)
     }
 
     /// Calls `work(i, limb i)` for each limb, on several threads if there is enough to do.
@@ -101,7 +102,7 @@ impl Poly {
     /// A limb to write and all limbs after it.
     pub(crate) fn split_after(&mut self, i: usize) -> (&mut [u64], impl Iterator<Item = &mut [u64]>) {
         let (head, tail) = self.limbs.split_at_mut(i + 1);
-        (&mut head[i], tail.iter_mut().map(Vec::as_mut_slice))
+        (&mut head[i], tail.iter_mut().map(|limb| &mut **limb))
     }
 }
 
@@ -128,6 +129,6 @@ impl Drop for Poly {
 impl Zeroize for Poly {
     /// All residues become 0.
     fn zeroize(&mut self) {
-        self.limbs.iter_mut().for_each(|limb| limb.as_mut_slice().zeroize());
+        self.limbs.iter_mut().for_each(Zeroize::zeroize);
     }
 }

@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::limb::Limb;
 use crate::poly::Poly;
 
 /// Keeps the limbs of dropped polynomials for the next ones, for all threads.
@@ -16,25 +17,30 @@ pub(crate) struct Pool(Mutex<Limbs>);
 
 #[derive(Default)]
 struct Limbs {
-    kept: Vec<Vec<u64>>,
+    kept: Vec<Limb>,
     /// How many are in use.
     used: usize,
+    /// How many have been made.
+    made: usize,
 }
 
 impl Pool {
     /// That many limbs of `n` words, whose contents are unspecified.
-    pub(crate) fn take(&self, n: usize, count: usize) -> Vec<Vec<u64>> {
+    pub(crate) fn take(&self, n: usize, count: usize) -> Vec<Limb> {
         let mut limbs = self.lock();
         limbs.used += count;
         let from = limbs.kept.len().saturating_sub(count);
         let mut taken = limbs.kept.split_off(from);
+        let missing = count - taken.len();
+        let made = limbs.made;
+        limbs.made += missing;
         drop(limbs);
-        taken.resize_with(count, || vec![0; n]);
+        taken.extend((made..made + missing).map(|index| Limb::zero(n, index)));
         taken
     }
 
     /// Takes limbs back.
-    pub(crate) fn give(&self, mut returned: Vec<Vec<u64>>) {
+    pub(crate) fn give(&self, mut returned: Vec<Limb>) {
         if cfg!(debug_assertions) {
             // No residue is as large: who reads one that he has not written gets caught.
             returned.iter_mut().for_each(|limb| limb.fill(u64::MAX));
@@ -95,7 +101,7 @@ pub(crate) enum Home {
 }
 
 impl Home {
-    pub(crate) fn give(&self, limbs: Vec<Vec<u64>>) {
+    pub(crate) fn give(&self, limbs: Vec<Limb>) {
         match self {
             Self::Pool(pool) if !limbs.is_empty() => pool.give(limbs),
             Self::Pool(_) | Self::Heap => drop(limbs),

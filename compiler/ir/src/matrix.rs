@@ -130,6 +130,69 @@ impl<T> BlockMatrix<T> {
     }
 }
 
+/// What kernels for a [`BlockMatrix`] go by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Number of weights.
+    pub multiply_adds: usize,
+    /// Number of blocks.
+    pub blocks: usize,
+    /// Columns of all blocks together.
+    pub packed: usize,
+    /// Rows of all blocks together.
+    pub sums: usize,
+    /// Length of the operand.
+    pub operands: usize,
+    /// Length of the result.
+    pub results: usize,
+}
+
+/// Integer weights below this many bits fit a kernel of 16-bit integers.
+pub const NARROW_BITS: u32 = 15;
+/// Multiply-adds on each packed column from which on it pays to write it in digits.
+const DIGITS_PAY: usize = 24;
+/// Columns of which a narrow tile fits a cache, all at once.
+const PACKED_WHOLE: usize = 4096;
+
+impl Shape {
+    /// Of a diagonal.
+    pub fn diagonal(length: usize) -> Self {
+        Self { multiply_adds: length, blocks: length, packed: length, sums: length, operands: length, results: length }
+    }
+
+    /// Whether a kernel of 16-bit integers is the better one, given that the weights are below [`NARROW_BITS`].
+    pub fn prefers_digits(self) -> bool {
+        self.multiply_adds >= DIGITS_PAY * self.packed
+    }
+
+    /// Whether all columns are read before a row is written, so that results take the operands' memory.
+    pub fn works_in_place(self, narrow: bool) -> bool {
+        self.blocks <= 1 || (self.operands <= PACKED_WHOLE && !(narrow && self.prefers_digits()))
+    }
+}
+
+impl<T> BlockMatrix<T> {
+    /// What kernels go by.
+    pub fn shape(&self) -> Shape {
+        let total = |part: fn(&Block<T>) -> usize| self.blocks.iter().map(part).sum();
+        Shape {
+            multiply_adds: self.multiply_adds(),
+            blocks: self.blocks.iter().filter(|block| !block.rows.is_empty()).count(),
+            packed: total(|block| block.cols.len()),
+            sums: total(|block| block.rows.len()),
+            operands: self.cols,
+            results: self.rows,
+        }
+    }
+}
+
+impl BlockMatrix<i32> {
+    /// Whether all weights are below [`NARROW_BITS`] bits.
+    pub fn is_narrow(&self) -> bool {
+        self.blocks.iter().flat_map(|block| &*block.weights).all(|w| w.unsigned_abs() < 1 << NARROW_BITS)
+    }
+}
+
 impl BlockMatrix<f64> {
     /// One dense block of `rows x cols` weights, row-major.
     ///

@@ -1,5 +1,6 @@
 use hec_ir::Scale;
 use hec_ir::graph::{Origin, Value};
+use hec_ir::matrix::Shape;
 use hec_ir::parameters::MAX_PRIME_BITS;
 use hec_ir::slots::{self, SlotGraph};
 
@@ -92,7 +93,7 @@ pub fn simulate(
     let special = run.special(&moduli);
     let ring = Ring { log_n: plan.log_n, special: special.len() };
     let limbs = |depth: usize| moduli.len() - depth;
-    let mut nanoseconds: f64 = run.work.iter().map(|work| work.price(cost, ring, &limbs)).sum();
+    let mut nanoseconds: f64 = run.work.iter().map(|work| work.price(cost, ring, &moduli)).sum();
     let (mut precision, mut rounding) = (f64::INFINITY, 0f64);
     for ((_, value), output) in outputs.iter().zip(graph.outputs()) {
         nanoseconds += cost.decrypt(ring, limbs(value.state.depth), value.state.degree) * value.length as f64;
@@ -120,17 +121,20 @@ struct Simulated {
 
 enum Work {
     Encrypt { count: usize },
-    Combine { depth: usize, degree: usize, shape: crate::cost::CombineShape },
+    Combine { depth: usize, degree: usize, weight_bits: i32, shape: Shape },
     Product { depth: usize, degrees: (usize, usize), count: usize },
     Relinearize { depth: usize, degree: usize, count: usize },
     Rescale { depth: usize, degree: usize, count: usize },
 }
 
 impl Work {
-    fn price(&self, cost: &CostModel, ring: Ring, limbs: &impl Fn(usize) -> usize) -> f64 {
+    fn price(&self, cost: &CostModel, ring: Ring, moduli: &[f64]) -> f64 {
+        let limbs = |depth: usize| moduli.len() - depth;
         match *self {
             Self::Encrypt { count } => count as f64 * cost.encrypt(ring, limbs(0)),
-            Self::Combine { depth, degree, shape } => cost.combine(ring, limbs(depth), degree, shape),
+            Self::Combine { depth, degree, weight_bits, shape } => {
+                cost.combine(ring, &moduli[..limbs(depth)], degree, weight_bits, shape)
+            }
             Self::Product { depth, degrees, count } => count as f64 * cost.product(ring, limbs(depth), degrees),
             Self::Relinearize { depth, degree, count } => count as f64 * cost.relinearize(ring, limbs(depth), degree),
             Self::Rescale { depth, degree, count } => count as f64 * cost.rescale(ring, limbs(depth), degree),
@@ -227,9 +231,10 @@ impl Target for Run<'_> {
         scale: &Scale,
     ) -> Result<Simulated, Infeasible> {
         let shape = weights.shape(x.length);
-        self.work.push(Work::Combine { depth: x.state.depth, degree: x.state.degree, shape });
         // The fake primes of a simulated scale are not worth their bits: weights are at powers of two, or at what `align` asks.
         let bits = self.bits(scale);
+        let weight_bits = weights.integer_bits(bits);
+        self.work.push(Work::Combine { depth: x.state.depth, degree: x.state.degree, weight_bits, shape });
         let state = State { scale: x.state.scale.times(scale), bits: x.state.bits + bits, ..x.state.clone() };
         let rounding = (weights.rounded_weights() as f64 / 12.0).sqrt() / bits.exp2() * x.size;
         let error = (x.error * weights.row_norm()).hypot(rounding * self.rounding_factor);

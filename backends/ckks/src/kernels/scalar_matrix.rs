@@ -59,20 +59,13 @@ impl Layout {
         match simd {
             Simd::Portable => Self::Portable(matrix.blocks().to_vec()),
             #[cfg(target_arch = "x86_64")]
-            Simd::Avx2(token) if prefers_digits(matrix) => Self::Digits(token, DigitMatrix::new(matrix)),
+            Simd::Avx2(token) if matrix.shape().prefers_digits() && matrix.is_narrow() => {
+                Self::Digits(token, DigitMatrix::new(matrix))
+            }
             #[cfg(target_arch = "x86_64")]
             Simd::Avx2(token) => Self::Float(token, FloatMatrix::new(matrix)),
         }
     }
-}
-
-/// Whether the weights fit 16 bits, and every packed column is used often enough to pay for its digits.
-#[cfg(target_arch = "x86_64")]
-fn prefers_digits(matrix: &BlockMatrix<i32>) -> bool {
-    const ROWS_PER_COLUMN: usize = 24;
-    let columns: usize = matrix.blocks().iter().map(|block| block.cols.len()).sum();
-    let mut weights = matrix.blocks().iter().flat_map(|block| &*block.weights);
-    matrix.multiply_adds() >= ROWS_PER_COLUMN * columns && weights.all(|w| w.unsigned_abs() < 1 << 15)
 }
 
 impl PreparedMatrix {

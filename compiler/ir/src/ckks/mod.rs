@@ -5,9 +5,11 @@
 //! The rules are those of RNS-CKKS (Cheon, Han, Kim, Kim and Song, eprint 2018/931); only the compiler's management emits
 //! [`Op::Rescale`], [`Op::Relinearize`] and [`Op::DropLevel`], no engine does on its own.
 
+mod memory;
 mod needs;
 
-pub use needs::{KeyNeeds, OpCounts, Relinearization, counts, key_needs, multiplicative_depth, peak_ciphertext_bytes};
+pub use memory::{ciphertext_bytes, evaluation_key_bytes, peak_ciphertext_bytes};
+pub use needs::{KeyNeeds, OpCounts, Relinearization, counts, key_needs, multiplicative_depth};
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,0 +1,117 @@
+//! How much memory the ciphertexts of a circuit take while it is executed.
+
+use super::{Circuit, Op, Type, key_needs};
+use crate::graph::Value;
+
+/// Bytes of the ciphertexts that are alive at once when `circuit` is executed node by node, at the most. Residues take 8
+/// bytes. All inputs are there before the first operation; gather and concat share ciphertexts with their operands; an
+/// elementwise operation frees those of its operands that nobody else holds one by one, and a combine reuses their memory
+/// where the kernel reads all columns before it writes a row ([`crate::matrix::Shape::works_in_place`]).
+pub fn peak_ciphertext_bytes(circuit: &Circuit) -> u64 {
+    let mut memory = Memory::default();
+    let mut uses = circuit.use_counts();
+    let mut arrays: Vec<Vec<usize>> = vec![Vec::new(); circuit.len()];
+    let bytes = |value: Value| ciphertext_bytes(circuit, circuit.ty(value));
+    for (value, _) in circuit.inputs() {
+        arrays[value.index()] = memory.allocate(circuit.ty(value).length, bytes(value));
+    }
+    for (value, node) in circuit.nodes() {
+        let mut taken: Vec<Vec<usize>> = Vec::new();
+        for operand in node.operands() {
+            let left = &mut uses[operand.index()];
+            *left -= 1;
+            let array = &mut arrays[operand.index()];
+            let array = if *left == 0 { std::mem::take(array) } else { array.clone() };
+            if *left > 0 {
+                array.iter().for_each(|&id| memory.holders[id] += 1);
+            }
+            taken.push(array);
+        }
+        let length = node.ty().length;
+        let result = match node.op() {
+            Op::Input(_) => std::mem::take(&mut arrays[value.index()]),
+            Op::Concat => taken.drain(..).flatten().collect(),
+            Op::Gather(gather) => {
+                let result: Vec<usize> = gather.indices.iter().map(|&i| taken[0][i as usize]).collect();
+                result.iter().for_each(|&id| memory.holders[id] += 1);
+                result
+            }
+            Op::Combine(combine) => {
+                let owned = taken[0].iter().all(|&id| memory.holders[id] == 1);
+                if owned && combine.matrix.shape().works_in_place(combine.matrix.is_narrow()) {
+                    let reused = taken[0].len().min(length);
+                    memory.require(bytes(value) * (length - reused) as u64);
+                    taken.drain(..).for_each(|array| memory.release(&array));
+                    memory.allocate(length, bytes(value))
+                } else {
+                    memory.allocate(length, bytes(value))
+                }
+            }
+            Op::Multiply | Op::Square | Op::Add | Op::Subtract | Op::Relinearize | Op::Rescale | Op::DropLevel(_) => {
+                // Element by element: what is freed makes room for the next.
+                let mut result = Vec::with_capacity(length);
+                for i in 0..length {
+                    result.extend(memory.allocate(1, bytes(value)));
+                    taken.iter().for_each(|array| memory.release(&array[i..=i]));
+                }
+                taken.clear();
+                result
+            }
+        };
+        taken.iter().for_each(|array| memory.release(array));
+        if uses[value.index()] == 0 {
+            memory.release(&result);
+        } else {
+            arrays[value.index()] = result;
+        }
+    }
+    memory.peak
+}
+
+/// Bytes of one ciphertext of type `ty`.
+pub fn ciphertext_bytes(circuit: &Circuit, ty: &Type) -> u64 {
+    8 * circuit.context().ring_degree() as u64 * (ty.degree as u64 + 1) * (ty.level as u64 + 1)
+}
+
+/// Bytes of the evaluation keys that `circuit` uses, when they are expanded.
+pub fn evaluation_key_bytes(circuit: &Circuit) -> u64 {
+    let Some(needed) = key_needs(circuit).relinearization else { return 0 };
+    let special = circuit.context().special_primes().len() as u64;
+    let limbs = needed.level as u64 + 1;
+    let digits = limbs.div_ceil(special.max(1));
+    let residues = 2 * digits * (limbs + special) * circuit.context().ring_degree() as u64;
+    8 * residues * (needed.degree as u64 - 1)
+}
+
+/// Ciphertexts, each with its size and the number of arrays that hold it.
+#[derive(Default)]
+struct Memory {
+    bytes: Vec<u64>,
+    holders: Vec<u32>,
+    live: u64,
+    peak: u64,
+}
+
+impl Memory {
+    fn allocate(&mut self, count: usize, bytes: u64) -> Vec<usize> {
+        let first = self.bytes.len();
+        self.bytes.resize(first + count, bytes);
+        self.holders.resize(first + count, 1);
+        self.live += bytes * count as u64;
+        self.require(0);
+        (first..first + count).collect()
+    }
+
+    fn require(&mut self, more: u64) {
+        self.peak = self.peak.max(self.live + more);
+    }
+
+    fn release(&mut self, array: &[usize]) {
+        for &id in array {
+            self.holders[id] -= 1;
+            if self.holders[id] == 0 {
+                self.live -= self.bytes[id];
+            }
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Segments of a circuit, and what their tiles need.
+
+use std::collections::BTreeSet;
+
+use hec_ir::ckks::{Circuit, Op, ciphertext_bytes};
+use hec_ir::graph::Value;
+
+use super::array_bytes;
+
+/// A value through which everything passes: what comes after it depends on nothing else that comes before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Cut(pub(super) Value);
+
+/// The cuts at which arrays are smaller than around them, with the first and the last.
+pub(super) fn cuts(circuit: &Circuit) -> Vec<Cut> {
+    let mut last_use = vec![0; circuit.len()];
+    for (value, node) in circuit.nodes() {
+        node.operands().iter().for_each(|operand| last_use[operand.index()] = value.index());
+    }
+    circuit.outputs().iter().for_each(|output| last_use[output.value.index()] = circuit.len());
+    let first = circuit.inputs().map(|(value, _)| value.index()).max().unwrap_or(0);
+    let mut reach = 0;
+    let mut all = Vec::new();
+    for (value, _) in circuit.nodes() {
+        // `reach` is the last use of anything before this value.
+        if value.index() >= first && reach <= value.index() {
+            all.push(value);
+        }
+        reach = reach.max(last_use[value.index()]);
+    }
+    let bytes: Vec<u64> = all.iter().map(|&value| array_bytes(circuit, value)).collect();
+    let minimum = |i: usize| {
+        let before = i.checked_sub(1).is_none_or(|before| bytes[before] > bytes[i]);
+        let after = bytes.get(i + 1).is_none_or(|&after| after >= bytes[i]);
+        before && after
+    };
+    let chosen =
+        |&i: &usize| i == 0 || i + 1 == all.len() || minimum(i) || matches!(circuit.node(all[i]).op(), Op::Combine(_));
+    (0..all.len()).filter(chosen).map(|i| Cut(all[i])).collect()
+}
+
+/// How a segment is cut into tiles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Split {
+    /// By rows of the result in their order: channel by channel.
+    Rows,
+    /// By rows of the result in the order of what they read first: place by place.
+    Places,
+    /// By the columns of the combine that ends the segment.
+    Columns,
+}
+
+impl Split {
+    pub(super) const ALL: [Self; 3] = [Self::Rows, Self::Places, Self::Columns];
+}
+
+/// The operations after `start` up to `end`.
+#[derive(Clone, Debug)]
+pub(super) struct Segment {
+    pub(super) start: Value,
+    pub(super) end: Value,
+    /// In order; the last is `end`.
+    pub(super) nodes: Vec<Value>,
+}
+
+/// For the start and then each node of a segment, the elements that are needed, ascending.
+pub(super) struct Needed(pub(super) Vec<Vec<u32>>);
+
+impl Segment {
+    pub(super) fn between(circuit: &Circuit, start: Cut, end: Cut) -> Self {
+        let inside = |value: &Value| (start.0.index() + 1..=end.0.index()).contains(&value.index());
+        let nodes = circuit.nodes().map(|(value, _)| value).filter(inside).collect();
+        Self { start: start.0, end: end.0, nodes }
+    }
+
+    /// The place of a value in [`Needed`].
+    pub(super) fn place(&self, value: Value) -> usize {
+        value.index() - self.start.index()
+    }
+
+    /// What its first and its last array take.
+    pub(super) fn ends(&self, circuit: &Circuit) -> u64 {
+        array_bytes(circuit, self.start) + array_bytes(circuit, self.end)
+    }
+
+    /// Rows or columns in the order in which tiles take them; `None` if the segment cannot be cut so.
+    pub(super) fn order(&self, circuit: &Circuit, split: Split) -> Option<Vec<u32>> {
+        let rows = circuit.ty(self.end).length as u32;
+        match split {
+            Split::Rows => Some((0..rows).collect()),
+            Split::Places => {
+                let first = |row: u32| self.needed(circuit, self.end, &[row]).0[0].first().copied().unwrap_or(0);
+                let mut keyed: Vec<(u32, u32)> = (0..rows).map(|row| (first(row), row)).collect();
+                keyed.sort_unstable();
+                Some(keyed.into_iter().map(|(_, row)| row).collect())
+            }
+            Split::Columns => {
+                let operand = self.summed(circuit)?;
+                Some((0..circuit.ty(operand).length as u32).collect())
+            }
+        }
+    }
+
+    /// The operand of the combine that ends the segment, if it is inside.
+    pub(super) fn summed(&self, circuit: &Circuit) -> Option<Value> {
+        let end = super::Cut(self.end);
+        let operand = *circuit.node(self.end).operands().first()?;
+        (super::ends_in_combine(circuit, end) && operand != self.start).then_some(operand)
+    }
+
+    /// What the elements `rows` of `value` need.
+    pub(super) fn needed(&self, circuit: &Circuit, value: Value, rows: &[u32]) -> Needed {
+        let mut needed: Vec<BTreeSet<u32>> = vec![BTreeSet::new(); self.nodes.len() + 1];
+        needed[self.place(value)] = rows.iter().copied().collect();
+        for &node in self.nodes.iter().rev() {
+            let rows = std::mem::take(&mut needed[self.place(node)]);
+            let operands = circuit.node(node).operands();
+            if !rows.is_empty() {
+                match circuit.node(node).op() {
+                    Op::Input(_) => {}
+                    Op::Combine(combine) => {
+                        let reads = combine.matrix.blocks().iter().filter(|b| b.rows.iter().any(|r| rows.contains(r)));
+                        let columns = reads.flat_map(|block| block.cols.iter().copied());
+                        needed[self.place(operands[0])].extend(columns);
+                    }
+                    Op::Gather(gather) => {
+                        let sources = rows.iter().map(|&row| gather.indices[row as usize]);
+                        needed[self.place(operands[0])].extend(sources);
+                    }
+                    Op::Concat => {
+                        let mut offset = 0;
+                        for &operand in operands {
+                            let length = circuit.ty(operand).length as u32;
+                            let part = rows.range(offset..offset + length).map(|&row| row - offset);
+                            needed[self.place(operand)].extend(part);
+                            offset += length;
+                        }
+                    }
+                    Op::Multiply
+                    | Op::Square
+                    | Op::Add
+                    | Op::Subtract
+                    | Op::Relinearize
+                    | Op::Rescale
+                    | Op::DropLevel(_) => {
+                        operands.iter().for_each(|&operand| needed[self.place(operand)].extend(&rows));
+                    }
+                }
+            }
+            needed[self.place(node)] = rows;
+        }
+        Needed(needed.into_iter().map(|set| set.into_iter().collect()).collect())
+    }
+
+    /// Bytes at most while the segment is computed whole.
+    pub(super) fn bytes_whole(&self, circuit: &Circuit) -> u64 {
+        let all = |value: Value| (0..circuit.ty(value).length as u32).collect();
+        let needed = std::iter::once(self.start).chain(self.nodes.iter().copied()).map(all).collect();
+        self.live(circuit, &Needed(needed), self.end) + array_bytes(circuit, self.start)
+    }
+
+    /// Bytes at most while the tiles are computed, and the work that is done more than once.
+    pub(super) fn cost(&self, circuit: &Circuit, split: Split, tiles: &[Vec<u32>]) -> (u64, f64) {
+        let from = if split == Split::Columns { self.summed(circuit).unwrap_or(self.end) } else { self.end };
+        let (mut live, mut work) = (0, 0.0);
+        for tile in tiles {
+            let needed = self.needed(circuit, from, tile);
+            live = live.max(self.live(circuit, &needed, from));
+            work += self.work(circuit, |node| needed.0[self.place(node)].len());
+        }
+        let whole = self.work(circuit, |node| if node.index() <= from.index() { circuit.ty(node).length } else { 0 });
+        let result = array_bytes(circuit, self.end) * if split == Split::Columns { 2 } else { 1 };
+        (array_bytes(circuit, self.start) + result + live, (work - whole).max(0.0))
+    }
+
+    /// Bytes of what is needed inside the segment, at most, without its start.
+    fn live(&self, circuit: &Circuit, needed: &Needed, last: Value) -> u64 {
+        let bytes =
+            |value: Value| ciphertext_bytes(circuit, circuit.ty(value)) * needed.0[self.place(value)].len() as u64;
+        let inside = self.nodes.iter().filter(|node| node.index() <= last.index());
+        let mut uses = vec![0u32; self.nodes.len() + 1];
+        let operands = inside.clone().flat_map(|&node| circuit.node(node).operands());
+        operands.for_each(|&operand| uses[self.place(operand)] += 1);
+        let (mut live, mut peak) = (0, 0);
+        for &node in inside {
+            let made = match circuit.node(node).op() {
+                Op::Gather(_) | Op::Concat => 0,
+                _ => bytes(node),
+            };
+            let mut freed = 0;
+            for &operand in circuit.node(node).operands() {
+                uses[self.place(operand)] -= 1;
+                let shared = matches!(circuit.node(operand).op(), Op::Gather(_) | Op::Concat);
+                // What a gather or concat holds on to is its operand's, which is then counted until the segment's end.
+                let holds = matches!(circuit.node(node).op(), Op::Gather(_) | Op::Concat);
+                if uses[self.place(operand)] == 0 && operand != self.start && !shared && !holds {
+                    freed += bytes(operand);
+                }
+            }
+            let transient =
+                if matches!(circuit.node(node).op(), Op::Combine(_)) { made } else { made.saturating_sub(freed) };
+            peak = peak.max(live + transient);
+            live = live + made - freed.min(live + made);
+            peak = peak.max(live);
+        }
+        peak
+    }
+
+    /// A rough measure of work: residues read.
+    fn work(&self, circuit: &Circuit, elements: impl Fn(Value) -> usize) -> f64 {
+        let of = |&node: &Value| {
+            let ty = circuit.ty(node);
+            let each = match circuit.node(node).op() {
+                Op::Combine(combine) => 0.1 * combine.matrix.multiply_adds() as f64 / ty.length.max(1) as f64,
+                Op::Relinearize => 100.0 * ty.level as f64,
+                Op::Rescale => 20.0,
+                Op::Multiply | Op::Square => 4.0,
+                Op::Add | Op::Subtract | Op::DropLevel(_) => 1.0,
+                Op::Input(_) | Op::Gather(_) | Op::Concat => 0.0,
+            };
+            each * elements(node) as f64 * (ty.level + 1) as f64 * (ty.degree + 1) as f64
+        };
+        self.nodes.iter().map(of).sum()
+    }
+}
