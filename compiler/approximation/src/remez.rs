@@ -4,7 +4,8 @@
 //! 1966, chapter 3): level the error on `n + 1` points, go to `n + 1` extrema of the error with alternating signs, and so on.
 //! On several intervals there may be more extrema than that; which to keep follows J.-W. Lee, E. Lee, Y. Lee, Y.-S. Kim, J.-S. No,
 //! "High-precision bootstrapping of RNS-CKKS homomorphic encryption using optimal minimax polynomial approximation and inverse
-//! sine function", EUROCRYPT 2021 (eprint 2020/552), section 3: those with the largest sum. Odd and even polynomials are
+//! sine function", EUROCRYPT 2021 (eprint 2020/552), section 3: of those not below the levelled error, the ones with the
+//! largest sum. Odd and even polynomials are
 //! found on the positive half, where each half of the basis is a Chebyshev system (0, where odd ones vanish, left out).
 
 use crate::chebyshev::{ChebyshevSeries, Parity, basis, check_degree, unit_argument};
@@ -257,7 +258,9 @@ impl<'f> Problem<'f> {
             let upper = extrema.iter().map(|e| e.error.abs()).fold(0.0, f64::max);
             // What rounding of coefficients and values makes of any error.
             let floor = 8.0 * f64::EPSILON * (polynomial.bound() + self.magnitude);
-            let next: Vec<f64> = alternating(extrema, reference.len()).iter().map(|e| e.at).collect();
+            // With smaller ones the levelled error might fall, and exchanges go in circles.
+            let large = extrema.into_iter().filter(|e| e.error.abs() >= levelled - floor).collect();
+            let next: Vec<f64> = alternating(large, reference.len()).iter().map(|e| e.at).collect();
             let full = next.len() == reference.len();
             if search.best.as_ref().is_none_or(|best| upper < best.upper) {
                 let reference = if full { next.clone() } else { reference.clone() };

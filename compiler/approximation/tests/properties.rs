@@ -308,3 +308,29 @@ fn what_callers_get_wrong_is_an_error() {
     let request = Request { method: Method::LeastSquares { floor: 0.01, tails }, ..Request::least_squares(5) };
     assert!(matches!(fit(&f64::exp, Domain::Interval(unit), &request), Err(ApproximationError::Tails { .. })));
 }
+
+/// More extrema than the reference has points, some of them just below the levelled error: with these among the next points
+/// exchanges went in circles.
+#[test]
+fn exchanges_do_not_go_in_circles() {
+    let function = |t: f64| 0.286_357 * (0.5 * t).exp() + 0.3 * (3.701_942 * t + 0.286_357).sin();
+    let interval = Interval::symmetric(1.989_724_9).unwrap();
+    let found = minimax(&function, &[interval], 1, &RemezOptions::default()).unwrap();
+    assert!(found.upper < 0.3505 && found.upper - found.lower <= 1e-6 * found.upper);
+    assert!(found.exchanges < 12, "{}", found.exchanges);
+}
+
+/// A reference point and an end of a grid that differed by rounding hid the maximum beside them.
+#[test]
+fn no_extremum_hides_beside_the_reference() {
+    let interval = Interval::new(-18.467_412_889_898_092, 3.044_507_400_595_876).unwrap();
+    let function = |x: f64| {
+        let t = interval.to_unit(x);
+        -1.016_519_822_027_956_3 * (1.547_275_131_850_833_5 * t).exp()
+            + 1.808_700_679_615_530_7 * (3.353_884_634_528_834_3 * t - 1.016_519_822_027_956_3).sin()
+    };
+    let found = minimax(&function, &[interval], 7, &RemezOptions::default()).unwrap();
+    let seen =
+        points(interval, 200_000).map(|x| (function(x) - found.polynomial.evaluate(x)).abs()).fold(0.0, f64::max);
+    assert!(seen <= found.upper * (1.0 + 1e-9), "{seen} {}", found.upper);
+}
