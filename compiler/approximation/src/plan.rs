@@ -54,8 +54,8 @@ pub fn plan_sign(goal: &SignGoal) -> Result<CompositeSign, ApproximationError> {
     if !(goal.error > 0.0 && goal.error < 1.0) {
         return Err(ApproximationError::parameter("error", format!("{} is not in (0, 1)", goal.error)));
     }
-    let depth = least_depth(goal)?;
-    let chain = fewest_products(goal, depth)?;
+    let (depth, degrees) = least_depth(goal)?;
+    let chain = fewest_products(goal, depth, degrees.iter().map(|&degree| stage_products(degree)).sum())?;
     CompositeSign::new(&chain.degrees, goal.epsilon, goal.margins)
 }
 
@@ -72,8 +72,8 @@ fn extend(goal: &SignGoal, chain: &Chain, degree: usize) -> Option<Chain> {
     Some(Chain { degrees, lower, error })
 }
 
-/// The highest degree of a depth is the best of it; so only depths are to be chosen.
-fn least_depth(goal: &SignGoal) -> Result<usize, ApproximationError> {
+/// The least depth, and a chain of it. The highest degree of a depth is the best of it; so only depths are to be chosen.
+fn least_depth(goal: &SignGoal) -> Result<(usize, Vec<usize>), ApproximationError> {
     let mut best: BTreeMap<usize, Chain> = BTreeMap::from([(0, start(goal))]);
     for depth in 2..=goal.max_depth {
         for stage in 2..=cost::depth(MAX_STAGE_DEGREE).min(depth) {
@@ -83,9 +83,8 @@ fn least_depth(goal: &SignGoal) -> Result<usize, ApproximationError> {
                 best.insert(depth, longer);
             }
         }
-        // The polynomials to come are computed more exactly than these: a little room.
-        if best.get(&depth).is_some_and(|chain| chain.error <= goal.error) {
-            return Ok(depth);
+        if let Some(chain) = best.get(&depth).filter(|chain| chain.error <= goal.error) {
+            return Ok((depth, chain.degrees.clone()));
         }
     }
     let reached = best.values().map(|chain| chain.error).fold(1.0, f64::min);
@@ -106,8 +105,11 @@ fn stages() -> Vec<(usize, usize, usize)> {
     best.into_iter().map(|((depth, products), degree)| (depth, products, degree)).collect()
 }
 
-fn fewest_products(goal: &SignGoal, depth: usize) -> Result<Chain, ApproximationError> {
+/// The chain of a depth with the fewest products, of which there is one with `most`.
+fn fewest_products(goal: &SignGoal, depth: usize, most: usize) -> Result<Chain, ApproximationError> {
     let stages = stages();
+    // What is left of the depth takes at least the products of its cheapest stages: one for each level.
+    let bearable = |at: usize, products: usize| products + (depth - at) <= most;
     // By depth, then products: the best chain.
     let mut table: Vec<BTreeMap<usize, Chain>> = vec![BTreeMap::new(); depth + 1];
     table[0].insert(0, start(goal));
@@ -115,7 +117,7 @@ fn fewest_products(goal: &SignGoal, depth: usize) -> Result<Chain, Approximation
         let mut row: BTreeMap<usize, Chain> = BTreeMap::new();
         for &(stage, products, degree) in &stages {
             let Some(before) = at.checked_sub(stage) else { continue };
-            for (&made, chain) in &table[before] {
+            for (&made, chain) in table[before].iter().filter(|&(&made, _)| bearable(at, made + products)) {
                 if let Some(longer) = extend(goal, chain, degree)
                     && row.get(&(made + products)).is_none_or(|known| longer.error < known.error)
                 {

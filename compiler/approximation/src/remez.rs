@@ -323,7 +323,7 @@ fn highest(value: impl Fn(f64) -> f64, (mut a, mut b): (f64, f64)) -> f64 {
     const RATIO: f64 = 0.618_033_988_749_894_9;
     let (mut x, mut y) = (b - RATIO * (b - a), a + RATIO * (b - a));
     let (mut at_x, mut at_y) = (value(x), value(y));
-    for _ in 0..50 {
+    for _ in 0..40 {
         if at_x > at_y {
             (b, y, at_y) = (y, x, at_x);
             x = b - RATIO * (b - a);
