@@ -32,6 +32,7 @@ fn crates_depend_on_each_other_as_drawn() {
     };
     insta::assert_snapshot!(edges().into_iter().map(line).collect::<Vec<_>>().join("\n"), @r"
     hec -> hec-ckks, hec-compiler, hec-ir, hec-onnx, hec-plain, hec-runtime
+    hec-approximation -> -
     hec-ckks -> hec-ir, hec-runtime
     hec-compiler -> hec-ir
     hec-ir -> -
