@@ -6,7 +6,7 @@ mod common;
 
 use common::{Model, distance, evaluate};
 use hec_compiler::{lower, passes, ranges};
-use hec_ir::tensor::{Binary, Cast, Element, LeakyRelu, MatMul, TensorGraph, Transpose, Unary};
+use hec_ir::tensor::{Binary, Cast, Constant, Element, MatMul, Reshape, Tensor, TensorGraph, Transpose, Unary, Where};
 
 /// What `pass` makes of `graph`, after checking that a random sample gives the same result.
 fn after(pass: &str, graph: &TensorGraph) -> String {
@@ -110,11 +110,70 @@ fn lowering_to_slots_keeps_the_meaning() {
     assert!(distance(found, &evaluate(&graph, &sample)) < 1e-9);
 }
 
+/// Lowers `graph` to slots, and checks that a random sample gives the same result there.
+fn lowered(graph: &TensorGraph) -> hec_ir::slots::SlotGraph {
+    let (_, slots) = lower(graph).expect("packs");
+    let (input, _) = graph.inputs().next().expect("an input");
+    let elements = graph.ty(input).known().expect("a type").elements();
+    let sample = common::image(&mut Model::new(), elements);
+    let packed = ranges::evaluate(&slots, |_, _| sample.clone());
+    let found = &packed[slots.outputs()[0].value.index()];
+    let distance = distance(found, &evaluate(graph, &sample));
+    assert!(distance < 1e-9, "packing changed the result by {distance}");
+    slots
+}
+
+#[test]
+fn two_encrypted_matrices_are_multiplied() {
+    for (left, right) in [(vec![2, 3], vec![3, 2]), (vec![1, 6], vec![2, 6, 1]), (vec![6], vec![6])] {
+        let mut m = Model::new();
+        let x = m.input("x", &[1, 6]);
+        let shift = m.weights(&[right.iter().product()], 1.0);
+        let a = m.push("a", Reshape { shape: left }, &[x]);
+        let wide = m.push("wide", Reshape { shape: vec![6] }, &[x]);
+        let repeated = m.push("repeated", hec_ir::tensor::Concat { axis: 0 }, &[wide, wide]);
+        let count = right.iter().product();
+        let b = m.push("part", hec_ir::tensor::Slice::contiguous(&[0], &[count]), &[repeated]);
+        let b = m.push("shift", Binary::Add, &[b, shift]);
+        let b = m.push("b", Reshape { shape: right }, &[b]);
+        let y = m.push("matmul", MatMul, &[a, b]);
+        lowered(&m.finish(y));
+    }
+    let mut m = Model::new();
+    let x = m.input("x", &[6]);
+    let y = m.push("norm", MatMul, &[x, x]);
+    insta::assert_snapshot!(lowered(&m.finish(y)), @r#"
+    slots
+      %0 = input {name="x", layout="batch", shape=[6]} : slots[6]  // x
+      %1 = square %0 : slots[6]  // norm
+      %2 = combine %1 {matrix=<1x6, 6 weights 6e70d412>, bias=[0.0]} : slots[1]  // norm
+      output output %2
+    "#);
+}
+
+#[test]
+fn a_known_choice_only_moves_elements() {
+    let mut m = Model::new();
+    let x = m.input("x", &[1, 3]);
+    let mask = Tensor::from_values(Element::Bool, &[3], vec![1.0, 0.0, 1.0]).expect("three");
+    let mask = m.push("mask", Constant(mask.into()), &[]);
+    let other = m.constant(&[3], vec![7.0, 8.0, 9.0]);
+    let y = m.push("choice", Where, &[mask, x, other]);
+    lowered(&m.finish(y));
+    let mut m = Model::new();
+    let x = m.input("x", &[1, 2, 2]);
+    let mask = Tensor::from_values(Element::Bool, &[2], vec![0.0, 1.0]).expect("two");
+    let mask = m.push("mask", Constant(mask.into()), &[]);
+    let swapped = m.push("swapped", Transpose { permutation: vec![0, 2, 1] }, &[x]);
+    let y = m.push("choice", Where, &[mask, x, swapped]);
+    lowered(&m.finish(y));
+}
+
 #[test]
 fn what_compares_or_rounds_is_refused_with_a_way_out() {
     let mut m = Model::new();
     let x = m.input("x", &[1, 4]);
-    let y = m.push("act", LeakyRelu { alpha: 0.1 }, &[x]);
+    let y = m.push("act", Unary::LeakyRelu { alpha: 0.1 }, &[x]);
     let y = m.push("narrow", Cast { element: Element::F32 }, &[y]);
     let y = m.push("round", Cast { element: Element::I64 }, &[y]);
     insta::assert_snapshot!(lower(&m.finish(y)).expect_err("it compares and rounds"), @r#"

@@ -5,7 +5,7 @@ use onnx_protobuf::{GraphProto, Message, ModelProto};
 use crate::ImportError;
 
 /// The versions of ONNX's own operator set that are read.
-pub const OPSETS: RangeInclusive<i64> = 7..=23;
+pub const OPSETS: RangeInclusive<i64> = 6..=23;
 
 /// The model, from bytes that [`crate::wire::check`] has seen.
 pub(crate) fn parse(bytes: &[u8]) -> Result<ModelProto, ImportError> {

@@ -43,10 +43,10 @@ fn the_operator_set_has_a_version() {
             .collect();
         model
     };
-    insta::assert_snapshot!(with(&[]).error(), @"the model does not say which version of the operator set (opset_import) it uses; expected one from 7 to 23: export the model with such an opset");
-    insta::assert_snapshot!(with(&[("ai.onnx.ml", 3)]).error(), @"the model does not say which version of the operator set (opset_import) it uses; expected one from 7 to 23: export the model with such an opset");
-    insta::assert_snapshot!(with(&[("", 6)]).error(), @"the model uses version 6 of the operator set; expected one from 7 to 23: export the model with such an opset");
-    insta::assert_snapshot!(with(&[("", 24)]).error(), @"the model uses version 24 of the operator set; expected one from 7 to 23: export the model with such an opset");
+    insta::assert_snapshot!(with(&[]).error(), @"the model does not say which version of the operator set (opset_import) it uses; expected one from 6 to 23: export the model with such an opset");
+    insta::assert_snapshot!(with(&[("ai.onnx.ml", 3)]).error(), @"the model does not say which version of the operator set (opset_import) it uses; expected one from 6 to 23: export the model with such an opset");
+    insta::assert_snapshot!(with(&[("", 5)]).error(), @"the model uses version 5 of the operator set; expected one from 6 to 23: export the model with such an opset");
+    insta::assert_snapshot!(with(&[("", 24)]).error(), @"the model uses version 24 of the operator set; expected one from 6 to 23: export the model with such an opset");
     assert_eq!(with(&[("ai.onnx.ml", 3), ("ai.onnx", 23)]).run(&[-1.0, 1.0]), [0.0, 1.0]);
 }
 
