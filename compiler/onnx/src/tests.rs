@@ -51,6 +51,22 @@ fn the_operator_set_has_a_version() {
 }
 
 #[test]
+fn text_matters_only_where_it_is_needed() {
+    let names = onnx_protobuf::TensorProto { string_data: vec![b"a".to_vec()], ..tensor("names", 8, &[1], &[]) };
+    let model = relu().initializer(names).node("Identity", &["names"], &["label"]);
+    assert_eq!(model.clone().output("y").run(&[-1.0, 1.0]), [0.0, 1.0]);
+    insta::assert_snapshot!(model.output("label").unsupported(), @"names (initializer, result 0): its elements are text: leave out what depends on them");
+}
+
+#[test]
+fn models_of_other_domains_only_need_no_version_of_the_own() {
+    let mut model = Model::new(17).input("x", &["n", "2"]).node("ZipMap", &["x"], &["y"]);
+    model = model.last(|node| node.domain = "ai.onnx.ml".into());
+    model.0.opset_import[0].domain = "ai.onnx.ml".into();
+    assert_eq!(model.run(&[1.0, 2.0]), [1.0, 2.0]);
+}
+
+#[test]
 fn every_name_stands_for_one_value_that_is_there() {
     let model = || Model::new(17).input("x", &["n", "2"]).floats("w", &[], &[1.0]);
     insta::assert_snapshot!(model().node("Relu", &["z"], &["y"]).error(), @r#"node "Relu_0" needs "z", which no input, initializer or node provides"#);
