@@ -124,7 +124,9 @@ pub(super) fn linear_classifier(call: &mut Call<'_>) -> Results {
         let positive = call.push(Binary::Greater, &[scores, zero])?;
         let chosen = call.push(Reduce { reduction: Reduction::Max, axes: vec![last], keep: false }, &[positive])?;
         let chosen = call.push(Cast { element: Element::I64 }, &[chosen])?;
-        let second = transformed(call, scores)?;
+        // There is nothing that the only score could be compared with.
+        let alone = call.text("post_transform", "NONE")? == "SOFTMAX";
+        let second = if alone { scores } else { transformed(call, scores)? };
         let one = call.scalar(Element::F32, 1.0)?;
         let first = call.push(Binary::Sub, &[one, second])?;
         (chosen, call.push(Concat { axis: last }, &[first, second])?)
