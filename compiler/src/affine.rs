@@ -30,7 +30,8 @@ pub enum Operand<'a> {
 }
 
 impl Operand<'_> {
-    fn ty(&self) -> TensorType {
+    /// Its type.
+    pub fn ty(&self) -> TensorType {
         match self {
             Operand::Constant(tensor) => tensor.ty(),
             Operand::Variable(ty) => (*ty).clone(),
@@ -59,14 +60,23 @@ pub fn of_operation(op: &Op, operands: &[Operand]) -> Result<Option<AffineMap>, 
         },
         (Op::MatMul(_), [a, b]) => Some(matrix_product(*a, *b)?),
         (Op::Pool(pool), _) if matches!(pool.pooling, Pooling::Average { .. }) => Some(average_pool(pool, x)?),
-        (Op::Reduce(reduce), _) if reduce.reduction != Reduction::Max => Some(sum_or_mean(reduce, x)?),
+        (Op::Reduce(reduce), _) if matches!(reduce.reduction, Reduction::Sum | Reduction::Mean) => {
+            Some(sum_or_mean(reduce, x)?)
+        }
         (Op::Unary(Unary::Neg), _) => Some(scaled(x, |_| -1.0, |_| 0.0)),
         (Op::Binary(binary), [a, b]) => elementwise(*binary, *a, *b)?,
-        (op, _) if op.effort() == Effort::Moves => Some(
+        (op, operands) if moves(op, operands) => Some(
             moved(op, operands)?.into_map(x.elements()).ok_or_else(|| TypeError::new("an index is out of range"))?,
         ),
         (_, _) => None,
     })
+}
+
+/// Whether the operation only moves elements of its variable operands and constants. A choice does where what it depends on
+/// is known.
+pub fn moves(op: &Op, operands: &[Operand]) -> bool {
+    let known_choice = matches!((op, operands), (Op::Where(_), [Operand::Constant(_), ..]));
+    known_choice || op.effort() == Effort::Moves
 }
 
 /// Where each element of a result comes from.
@@ -88,9 +98,11 @@ pub fn moved(op: &Op, operands: &[Operand]) -> Result<Moved, TypeError> {
     let mut elements = 0;
     let mut constants: Vec<f64> = vec![0.0];
     let mut probes = Vec::with_capacity(operands.len());
-    for operand in operands {
+    for (index, operand) in operands.iter().enumerate() {
         let ty = operand.ty();
         let values = match operand {
+            // What a choice depends on is not moved.
+            Operand::Constant(tensor) if index == 0 && matches!(op, Op::Where(_)) => tensor.values().to_vec(),
             Operand::Variable(_) => (0..ty.elements()).map(|i| (elements + i + 1) as f64).collect(),
             Operand::Constant(tensor) => {
                 let first = constants.len();

@@ -7,6 +7,7 @@
 pub mod affine;
 pub mod cost;
 mod decisions;
+mod encrypted_product;
 mod error;
 pub mod management;
 pub mod noise;

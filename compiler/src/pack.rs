@@ -6,9 +6,10 @@ use std::sync::Arc;
 use hec_ir::graph::{Builder, Node, Value};
 use hec_ir::matrix::{Block, BlockMatrix};
 use hec_ir::slots::{self, Layout, SlotGraph, Slots};
-use hec_ir::tensor::{Binary, Effort, Op, Polynomial, Tensor, TensorGraph, TensorType, Tensors, Unary};
+use hec_ir::tensor::{Binary, Op, Polynomial, Reduce, Reduction, Tensor, TensorGraph, TensorType, Tensors};
 
 use crate::affine::{self, AffineMap, Operand, Source};
+use crate::encrypted_product::EncryptedProduct;
 use crate::error::{CompileError, Obstacle};
 
 /// Lowers `graph` to the batch layout: one slot vector for each tensor element.
@@ -74,7 +75,12 @@ impl Pack<'_> {
         match (node.op(), &variables[..]) {
             (Op::Polynomial(polynomial), [x]) => self.polynomial(*x, polynomial).map(Some),
             (Op::Binary(binary), [a, b]) => self.binary(node, *binary, [*a, *b], ty),
-            (op, _) if op.effort() == Effort::Moves => {
+            (Op::MatMul(_), [a, b]) => {
+                let types = [operands[0].ty(), operands[1].ty()];
+                let product = EncryptedProduct::new(&types[0].shape, &types[1].shape).map_err(wrap)?;
+                self.matrix_product(*a, *b, &product).map(Some)
+            }
+            (op, _) if affine::moves(op, &operands) => {
                 let sources = affine::moved(op, &operands).map_err(wrap)?;
                 self.rearranged(&variables, sources.0).map(Some)
             }
@@ -170,6 +176,30 @@ impl Pack<'_> {
         self.push(op, &spread).map(Some)
     }
 
+    /// All products of an element of `a` and one of `b`, and their sums.
+    fn matrix_product(&mut self, a: Value, b: Value, product: &EncryptedProduct) -> Result<Value, CompileError> {
+        let elements = |indices: &[u32]| indices.iter().map(|&index| Source::Element(index)).collect();
+        let left = self.rearranged(&[a], elements(&product.left))?;
+        let right = self.rearranged(&[b], elements(&product.right))?;
+        let products = match left == right {
+            true => self.push(slots::Op::Square, &[left])?,
+            false => self.push(slots::Op::Multiply, &[left, right])?,
+        };
+        if product.depth == 1 {
+            return Ok(products);
+        }
+        let (rows, depth) = (product.left.len() / product.depth, product.depth);
+        let weights: Arc<[f64]> = vec![1.0; depth].into();
+        let block = |row: usize| Block {
+            rows: [row as u32].into(),
+            cols: (row * depth..(row + 1) * depth).map(|col| col as u32).collect(),
+            weights: weights.clone(),
+        };
+        let matrix = BlockMatrix::new(rows, rows * depth, (0..rows).map(block).collect());
+        let matrix = Arc::new(matrix.map_err(|e| CompileError::internal(&e.to_string()))?);
+        self.push(slots::Op::Combine(slots::Combine { matrix, bias: vec![0.0; rows].into() }), &[products])
+    }
+
     /// Elements of several arrays, and constants, in a new order.
     fn rearranged(&mut self, operands: &[Value], sources: Vec<Source>) -> Result<Value, CompileError> {
         let all = match operands {
@@ -246,26 +276,35 @@ fn selection(matrix: &BlockMatrix<f64>) -> Option<Arc<[u32]>> {
     plain.then(|| columns.into_iter().collect::<Option<Arc<[u32]>>>()).flatten()
 }
 
+const COMPARES: &str = "compares values, which encrypted arithmetic cannot: replace it by a polynomial activation (such as a \
+                        square) or average pooling and train again, or run the model with --backend plain";
+const NO_POLYNOMIAL: &str = "is not a polynomial: replace it by a polynomial and train again, leave it to the client if it is \
+                             the last operation, or run the model with --backend plain";
+
 fn why_not(op: &Op) -> &'static str {
     match op {
-        Op::Unary(Unary::Relu | Unary::Abs) | Op::LeakyRelu(_) | Op::Pool(_) | Op::Reduce(_) | Op::Where(_) => {
-            "compares values, which encrypted arithmetic cannot: replace it by a polynomial activation (such as a square) or \
-             average pooling and train again, or run the model with --backend plain"
+        Op::Unary(unary) if unary.compares() => COMPARES,
+        Op::Composite(composite) if composite.compares() => COMPARES,
+        Op::Reduce(Reduce { reduction: Reduction::Product, .. }) => {
+            "multiplies more values than is supported: make it a chain of products, or run the model with --backend plain"
         }
-        Op::Unary(_) | Op::Softmax(_) | Op::Binary(_) => {
-            "is not a polynomial: replace it by a polynomial and train again, leave it to the client if it is the last \
-             operation, or run the model with --backend plain"
+        Op::Pool(_) | Op::Reduce(_) | Op::Where(_) => COMPARES,
+        Op::Unary(_) | Op::Composite(_) | Op::Softmax(_) | Op::Binary(_) => NO_POLYNOMIAL,
+        Op::ArgMax(_) => {
+            "compares values, which encrypted arithmetic cannot: leave it to the client if it is the last operation, or run \
+             the model with --backend plain"
         }
         Op::Cast(_) => {
             "rounds values or compares them with 0, which encrypted arithmetic cannot: leave it to the client if it is the \
              last operation, or run the model with --backend plain"
         }
-        Op::MatMul(_) | Op::Conv(_) => "of two encrypted values is not supported: make one operand a constant",
+        Op::Conv(_) => "of two encrypted values is not supported: make one operand a constant",
         Op::Input(_)
         | Op::Constant(_)
         | Op::Unsupported(_)
         | Op::Polynomial(_)
         | Op::Affine(_)
+        | Op::MatMul(_)
         | Op::Reshape(_)
         | Op::Transpose(_)
         | Op::Slice(_)

@@ -6,7 +6,9 @@ mod common;
 
 use common::{Model, distance, evaluate};
 use hec_compiler::{lower, passes, ranges};
-use hec_ir::tensor::{Binary, Cast, Element, LeakyRelu, MatMul, TensorGraph, Transpose, Unary};
+use hec_ir::tensor::{
+    Binary, Cast, Constant, Element, MatMul, Op, Reshape, Tensor, TensorGraph, Transpose, Unary, Where,
+};
 
 /// What `pass` makes of `graph`, after checking that a random sample gives the same result.
 fn after(pass: &str, graph: &TensorGraph) -> String {
@@ -40,6 +42,113 @@ fn products_of_one_value_become_polynomials() {
     let sum = m.push("sum", Binary::Add, &[square, linear]);
     let y = m.push("shift", Binary::Add, &[sum, half]);
     insta::assert_snapshot!(after("recognise-polynomials", &m.finish(y)));
+}
+
+/// What the passes that recognise make of a graph, a line for each node that is no constant.
+fn recognised(m: Model, y: hec_ir::Value) -> String {
+    let graph = m.finish(y);
+    let passes = ["fold-constants", "recognise-polynomials", "recognise-functions"];
+    let find = |name: &&str| passes::PASSES.iter().find(|pass| pass.name == *name).expect("a pass of this name");
+    let result = passes.iter().map(find).try_fold(graph.clone(), |graph, pass| pass.run(&graph)).expect("well typed");
+    for sample in [[-9.0, -1.5, -0.25], [0.0, 0.5, 3.5]] {
+        let distance = distance(&evaluate(&result, &sample), &evaluate(&graph, &sample));
+        assert!(distance < 1e-12, "the result changed by {distance}");
+    }
+    let lines = result.nodes().filter(|(_, node)| !matches!(node.op(), Op::Constant(_) | Op::Input(_)));
+    let describe = |op: &Op| match op {
+        Op::Composite(composite) => format!("function {composite}"),
+        Op::Unary(unary) => format!("{} {:?}", unary.text(), unary.parameters()),
+        Op::Polynomial(p) => format!("polynomial {:?}", p.coefficients),
+        other => other.name().to_owned(),
+    };
+    lines.map(|(_, node)| describe(node.op())).collect::<Vec<_>>().join(" | ")
+}
+
+#[test]
+fn activations_written_as_subgraphs_become_one_function() {
+    let mut m = Model::new();
+    let x = m.input("x", &[1, 3]);
+    let gate = m.push("gate", Unary::Sigmoid, &[x]);
+    let y = m.push("silu", Binary::Mul, &[x, gate]);
+    insta::assert_snapshot!(recognised(m, y), @"function x x sigmoid mul");
+
+    let mut m = Model::new();
+    let x = m.input("x", &[1, 3]);
+    let (root, one, half) =
+        (m.constant(&[], vec![2.0_f64.sqrt()]), m.constant(&[], vec![1.0]), m.constant(&[1], vec![0.5]));
+    let scaled = m.push("scaled", Binary::Div, &[x, root]);
+    let erf = m.push("erf", Unary::Erf, &[scaled]);
+    let shifted = m.push("shifted", Binary::Add, &[erf, one]);
+    let product = m.push("product", Binary::Mul, &[x, shifted]);
+    let y = m.push("gelu", Binary::Mul, &[product, half]);
+    insta::assert_snapshot!(recognised(m, y), @"function x x 1.4142135623730951 div erf 1 add mul 0.5 mul");
+
+    let mut m = Model::new();
+    let x = m.input("x", &[1, 3]);
+    let [three, small, scale, half, one] = [3.0, 0.044715, 0.7978845608, 0.5, 1.0].map(|v| m.constant(&[], vec![v]));
+    let cube = m.push("cube", Binary::Pow, &[x, three]);
+    let cube = m.push("small", Binary::Mul, &[cube, small]);
+    let sum = m.push("sum", Binary::Add, &[x, cube]);
+    let sum = m.push("scaled", Binary::Mul, &[sum, scale]);
+    let tanh = m.push("tanh", Unary::Tanh, &[sum]);
+    let tanh = m.push("shifted", Binary::Add, &[one, tanh]);
+    let x_half = m.push("half", Binary::Mul, &[x, half]);
+    let y = m.push("gelu", Binary::Mul, &[x_half, tanh]);
+    insta::assert_snapshot!(recognised(m, y), @"function x 0.5 mul 1 0.035677408136172 x mul x mul 0.7978845608 add x mul tanh add mul");
+
+    let mut m = Model::new();
+    let x = m.input("x", &[1, 3]);
+    let one = m.constant(&[1, 1], vec![1.0]);
+    let power = m.push("exp", Unary::Exp, &[x]);
+    let sum = m.push("sum", Binary::Add, &[power, one]);
+    let softplus = m.push("softplus", Unary::Log, &[sum]);
+    let tanh = m.push("tanh", Unary::Tanh, &[softplus]);
+    let y = m.push("mish", Binary::Mul, &[x, tanh]);
+    insta::assert_snapshot!(recognised(m, y), @"function x x exp 1 add log tanh mul");
+
+    let mut m = Model::new();
+    let x = m.input("x", &[1, 3]);
+    let [three, six] = [3.0, 6.0].map(|v| m.constant(&[], vec![v]));
+    let shifted = m.push("shifted", Binary::Add, &[x, three]);
+    let clipped = m.push("relu6", Unary::Clip { least: 0.0, most: 6.0 }, &[shifted]);
+    let product = m.push("product", Binary::Mul, &[x, clipped]);
+    let y = m.push("hard_swish", Binary::Div, &[product, six]);
+    insta::assert_snapshot!(recognised(m, y), @"function x x 3 add clip(0,6) mul 6 div");
+
+    let mut m = Model::new();
+    let x = m.input("x", &[1, 3]);
+    let [zero, slope] = [0.0, 0.1].map(|v| m.constant(&[], vec![v]));
+    let positive = m.push("positive", Binary::Greater, &[x, zero]);
+    let small = m.push("small", Binary::Mul, &[x, slope]);
+    let y = m.push("leaky", Where, &[positive, x, small]);
+    insta::assert_snapshot!(recognised(m, y), @"function x 0 greater x x 0.1 mul select");
+}
+
+#[test]
+fn what_is_linear_or_polynomial_stays_beside_a_function() {
+    let mut m = Model::new();
+    let x = m.input("x", &[1, 3]);
+    let [two, one, zero] = [2.0, 1.0, 0.0].map(|v| m.constant(&[], vec![v]));
+    let scaled = m.push("scaled", Binary::Mul, &[x, two]);
+    let act = m.push("act", Binary::Max, &[scaled, zero]);
+    let y = m.push("shifted", Binary::Add, &[act, one]);
+    insta::assert_snapshot!(recognised(m, y), @"mul | relu [] | add");
+
+    let mut m = Model::new();
+    let x = m.input("x", &[1, 3]);
+    let square = m.push("square", Binary::Mul, &[x, x]);
+    let act = m.push("act", Unary::Sigmoid, &[square]);
+    let y = m.push("squared", Binary::Mul, &[act, act]);
+    insta::assert_snapshot!(recognised(m, y), @"polynomial [0.0, 0.0, 1.0] | sigmoid [] | polynomial [0.0, 0.0, 1.0]");
+
+    // One number for each channel is not one function.
+    let mut m = Model::new();
+    let x = m.input("x", &[1, 3]);
+    let slopes = m.weights(&[3], 1.0);
+    let scaled = m.push("scaled", Binary::Mul, &[x, slopes]);
+    let gate = m.push("gate", Unary::Sigmoid, &[scaled]);
+    let y = m.push("product", Binary::Mul, &[x, gate]);
+    insta::assert_snapshot!(recognised(m, y), @"mul | sigmoid [] | mul");
 }
 
 #[test]
@@ -110,11 +219,70 @@ fn lowering_to_slots_keeps_the_meaning() {
     assert!(distance(found, &evaluate(&graph, &sample)) < 1e-9);
 }
 
+/// Lowers `graph` to slots, and checks that a random sample gives the same result there.
+fn lowered(graph: &TensorGraph) -> hec_ir::slots::SlotGraph {
+    let (_, slots) = lower(graph).expect("packs");
+    let (input, _) = graph.inputs().next().expect("an input");
+    let elements = graph.ty(input).known().expect("a type").elements();
+    let sample = common::image(&mut Model::new(), elements);
+    let packed = ranges::evaluate(&slots, |_, _| sample.clone());
+    let found = &packed[slots.outputs()[0].value.index()];
+    let distance = distance(found, &evaluate(graph, &sample));
+    assert!(distance < 1e-9, "packing changed the result by {distance}");
+    slots
+}
+
+#[test]
+fn two_encrypted_matrices_are_multiplied() {
+    for (left, right) in [(vec![2, 3], vec![3, 2]), (vec![1, 6], vec![2, 6, 1]), (vec![6], vec![6])] {
+        let mut m = Model::new();
+        let x = m.input("x", &[1, 6]);
+        let shift = m.weights(&[right.iter().product()], 1.0);
+        let a = m.push("a", Reshape { shape: left }, &[x]);
+        let wide = m.push("wide", Reshape { shape: vec![6] }, &[x]);
+        let repeated = m.push("repeated", hec_ir::tensor::Concat { axis: 0 }, &[wide, wide]);
+        let count = right.iter().product();
+        let b = m.push("part", hec_ir::tensor::Slice::contiguous(&[0], &[count]), &[repeated]);
+        let b = m.push("shift", Binary::Add, &[b, shift]);
+        let b = m.push("b", Reshape { shape: right }, &[b]);
+        let y = m.push("matmul", MatMul, &[a, b]);
+        lowered(&m.finish(y));
+    }
+    let mut m = Model::new();
+    let x = m.input("x", &[6]);
+    let y = m.push("norm", MatMul, &[x, x]);
+    insta::assert_snapshot!(lowered(&m.finish(y)), @r#"
+    slots
+      %0 = input {name="x", layout="batch", shape=[6]} : slots[6]  // x
+      %1 = square %0 : slots[6]  // norm
+      %2 = combine %1 {matrix=<1x6, 6 weights 6e70d412>, bias=[0.0]} : slots[1]  // norm
+      output output %2
+    "#);
+}
+
+#[test]
+fn a_known_choice_only_moves_elements() {
+    let mut m = Model::new();
+    let x = m.input("x", &[1, 3]);
+    let mask = Tensor::from_values(Element::Bool, &[3], vec![1.0, 0.0, 1.0]).expect("three");
+    let mask = m.push("mask", Constant(mask.into()), &[]);
+    let other = m.constant(&[3], vec![7.0, 8.0, 9.0]);
+    let y = m.push("choice", Where, &[mask, x, other]);
+    lowered(&m.finish(y));
+    let mut m = Model::new();
+    let x = m.input("x", &[1, 2, 2]);
+    let mask = Tensor::from_values(Element::Bool, &[2], vec![0.0, 1.0]).expect("two");
+    let mask = m.push("mask", Constant(mask.into()), &[]);
+    let swapped = m.push("swapped", Transpose { permutation: vec![0, 2, 1] }, &[x]);
+    let y = m.push("choice", Where, &[mask, x, swapped]);
+    lowered(&m.finish(y));
+}
+
 #[test]
 fn what_compares_or_rounds_is_refused_with_a_way_out() {
     let mut m = Model::new();
     let x = m.input("x", &[1, 4]);
-    let y = m.push("act", LeakyRelu { alpha: 0.1 }, &[x]);
+    let y = m.push("act", Unary::LeakyRelu { alpha: 0.1 }, &[x]);
     let y = m.push("narrow", Cast { element: Element::F32 }, &[y]);
     let y = m.push("round", Cast { element: Element::I64 }, &[y]);
     insta::assert_snapshot!(lower(&m.finish(y)).expect_err("it compares and rounds"), @r#"
@@ -129,6 +297,8 @@ fn every_obstacle_is_reported_at_once() {
     let mut m = Model::new();
     let x = m.input("x", &[1, 4]);
     let y = m.push("first", Unary::Relu, &[x]);
+    let square = m.weights(&[4, 4], 1.0);
+    let y = m.push("fine", MatMul, &[y, square]);
     let y = m.push("second", Unary::Sigmoid, &[y]);
     let w = m.weights(&[4, 2], 1.0);
     let y = m.push("fine", MatMul, &[y, w]);

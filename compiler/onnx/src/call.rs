@@ -252,6 +252,11 @@ impl<'a> Call<'a> {
         Ok(attribute.map_or_else(|| default.to_owned(), |a| String::from_utf8_lossy(&a.s).into_owned()))
     }
 
+    /// How many texts a list has; none if it is not there.
+    pub(crate) fn texts(&mut self, name: &'static str) -> Result<usize, Problem> {
+        Ok(self.attribute(name, AttributeType::STRINGS)?.map_or(0, |attribute| attribute.strings.len()))
+    }
+
     pub(crate) fn tensor(&mut self, name: &'static str) -> Result<Option<&'a TensorProto>, Problem> {
         Ok(self.attribute(name, AttributeType::TENSOR)?.and_then(|attribute| attribute.t.as_ref()))
     }

@@ -21,6 +21,7 @@ mod call;
 mod error;
 mod inputs;
 mod model;
+mod operators;
 mod ops;
 mod order;
 mod scope;
@@ -35,6 +36,7 @@ mod tests;
 pub use error::ImportError;
 pub use inputs::ImportOptions;
 pub use model::OPSETS;
+pub use operators::operators_page;
 pub use ops::supported_operators;
 
 use hec_ir::tensor::TensorGraph;

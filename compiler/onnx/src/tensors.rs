@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hec_ir::tensor::{Constant, Element, Tensor, TensorType};
+use hec_ir::tensor::{Constant, Element, Tensor, TensorType, Unsupported};
 use onnx_protobuf::tensor_proto::{DataLocation, DataType};
 use onnx_protobuf::{GraphProto, TensorProto};
 use protobuf::Enum;
@@ -18,10 +18,17 @@ pub(crate) fn declare(graph: &GraphProto, scope: &mut Scope) -> Result<(), Impor
         return Err(ImportError::Tensor { tensor, reason });
     }
     for proto in &graph.initializer {
-        let value = tensor(proto, &proto.name)?;
         scope.set_origin(&proto.name);
         let fail = |cause| ImportError::Operands { cause, hint: String::new() };
-        let value = scope.push(Constant(Arc::new(value)), &[]).map_err(fail)?;
+        let value = if proto.data_type == DataType::STRING.value() {
+            // The labels of a classifier, which may not be needed.
+            let reason = "its elements are text: leave out what depends on them".to_owned();
+            let text = Unsupported { operator: "initializer".to_owned(), reason, result: 0 };
+            scope.push(text, &[]).map_err(fail)?
+        } else {
+            let value = tensor(proto, &proto.name)?;
+            scope.push(Constant(Arc::new(value)), &[]).map_err(fail)?
+        };
         scope.name(&proto.name, value);
     }
     Ok(())

@@ -2,6 +2,7 @@
 
 mod fold_batch_norm;
 mod fold_constants;
+mod functions;
 mod polynomials;
 mod squash;
 
@@ -34,6 +35,11 @@ pub const PASSES: &[Pass] = &[
         name: "recognise-polynomials",
         description: "products and powers of one value become a polynomial of it",
         run: polynomials::recognise,
+    },
+    Pass {
+        name: "recognise-functions",
+        description: "what is a function of one value, and no polynomial, becomes one node",
+        run: functions::recognise,
     },
     Pass {
         name: "complete-squares",

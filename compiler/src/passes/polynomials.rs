@@ -50,7 +50,8 @@ fn same_shape(builder: &Builder<Tensors>, base: Value, ty: Option<&TensorType>) 
     ty.is_some_and(|ty| builder.ty(base).known().is_some_and(|base| base.shape == ty.shape))
 }
 
-fn scalar(builder: &Builder<Tensors>, value: Value) -> Option<f64> {
+/// The number that a constant consists of.
+pub(super) fn scalar(builder: &Builder<Tensors>, value: Value) -> Option<f64> {
     let Op::Constant(constant) = builder.node(value).op() else { return None };
     let values = constant.0.values();
     values.first().copied().filter(|first| values.iter().all(|v| v == first))

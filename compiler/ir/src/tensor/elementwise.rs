@@ -17,84 +17,15 @@ macro_rules! functions {
         impl $enum {
             const NAMES: &'static [(&'static str, Self)] = &[$(($name, Self::$variant),)*];
 
-            fn text(self) -> &'static str {
+            pub(super) fn text(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
             }
 
-            fn from_text(name: &str) -> Option<Self> {
+            pub(super) fn from_text(name: &str) -> Option<Self> {
                 Self::NAMES.iter().find(|(found, _)| *found == name).map(|(_, function)| *function)
             }
         }
     };
-}
-
-functions! {
-    /// An elementwise function of one operand.
-    Unary {
-        /// `-x`.
-        Neg = "neg",
-        /// `|x|`.
-        Abs = "abs",
-        /// Square root.
-        Sqrt = "sqrt",
-        /// `1/x`.
-        Reciprocal = "reciprocal",
-        /// `e^x`.
-        Exp = "exp",
-        /// Natural logarithm.
-        Log = "log",
-        /// `max(x, 0)`.
-        Relu = "relu",
-        /// `1/(1 + e^-x)`.
-        Sigmoid = "sigmoid",
-        /// Hyperbolic tangent.
-        Tanh = "tanh",
-    }
-}
-
-impl Unary {
-    /// The function's value at `x`.
-    pub fn apply(self, x: f64) -> f64 {
-        match self {
-            Self::Neg => -x,
-            Self::Abs => x.abs(),
-            Self::Sqrt => x.sqrt(),
-            Self::Reciprocal => x.recip(),
-            Self::Exp => x.exp(),
-            Self::Log => x.ln(),
-            Self::Relu => x.max(0.0),
-            Self::Sigmoid => 1.0 / (1.0 + (-x).exp()),
-            Self::Tanh => x.tanh(),
-        }
-    }
-}
-
-impl Operation for Unary {
-    fn name(&self) -> &'static str {
-        self.text()
-    }
-
-    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, TypeError> {
-        let [x] = expect_operands(operands)?;
-        Ok(x.clone())
-    }
-
-    fn evaluate(&self, operands: &[&Tensor]) -> Result<Tensor, TypeError> {
-        let [x] = expect_operands(operands)?;
-        Ok(Tensor::new(x.element(), x.array().mapv(|v| self.apply(v))))
-    }
-
-    fn effort(&self) -> Effort {
-        Effort::Linear
-    }
-
-    fn attributes(&self) -> Attributes {
-        Attributes::new()
-    }
-
-    fn rebuild(name: &str, _attributes: &mut Attributes) -> Option<Result<Self, AttributeError>> {
-        Self::from_text(name).map(Ok)
-    }
 }
 
 functions! {
@@ -143,6 +74,11 @@ impl Binary {
 
     fn is_comparison(self) -> bool {
         matches!(self, Self::Equal | Self::Greater | Self::Less)
+    }
+
+    /// Whether its value depends on which number is larger.
+    pub fn compares(self) -> bool {
+        self.is_comparison() || matches!(self, Self::Max | Self::Min)
     }
 }
 

@@ -7,35 +7,40 @@
 //! its text. To add one, write its file and add its line to the list below.
 
 mod affine;
+mod arg_max;
+mod composite;
 mod consequence;
 mod conv;
 mod convert;
 mod elementwise;
+mod erf;
 mod join;
-mod leaky_relu;
 mod matmul;
 mod pool;
 mod rearrange;
 mod reduce;
 mod select;
 mod source;
+mod unary;
 mod value;
 
 #[cfg(test)]
 mod tests;
 
 pub use affine::Affine;
+pub use arg_max::ArgMax;
+pub use composite::{Composite, MAX_STEPS, Step};
 pub use conv::{Conv, Window, tap_list};
 pub use convert::{Cast, Softmax};
-pub use elementwise::{Binary, Polynomial, Unary};
+pub use elementwise::{Binary, Polynomial};
 pub use join::{Concat, Pad};
-pub use leaky_relu::LeakyRelu;
 pub use matmul::MatMul;
 pub use pool::{Pool, Pooling};
 pub use rearrange::{Expand, Reshape, Transpose};
 pub use reduce::{Reduce, Reduction};
 pub use select::{Gather, Slice, Where};
 pub use source::{Constant, Input, Unsupported};
+pub use unary::Unary;
 pub use value::{Element, MAX_ELEMENTS, Tensor, TensorType, broadcast_shape};
 
 use std::fmt;
@@ -153,18 +158,20 @@ operations! {
     Conv,
     /// Matrix product.
     MatMul,
-    /// An elementwise function of one operand.
+    /// A function of each element.
     Unary,
-    /// `x` where it is positive, a multiple of it elsewhere.
-    LeakyRelu,
+    /// A function of each element that is composed of others.
+    Composite,
     /// An elementwise function of two operands, with broadcasting.
     Binary,
     /// A polynomial of each element.
     Polynomial,
     /// Average or maximum under a sliding kernel.
     Pool,
-    /// Sum, mean or maximum over whole axes.
+    /// Sum, mean, product, maximum or minimum over whole axes.
     Reduce,
+    /// The position of the largest element along an axis.
+    ArgMax,
     /// `e^x / sum(e^x)` along an axis.
     Softmax,
     /// Another element type.
@@ -187,6 +194,19 @@ operations! {
     Pad,
     /// An affine map between flattened tensors: what linear runs are squashed into.
     Affine,
+}
+
+impl Op {
+    /// The function that it applies to each element of its one operand, if it is one and not a polynomial: what has to be
+    /// approximated by a polynomial to be computed on encrypted data.
+    pub fn function(&self) -> Option<Composite> {
+        match self {
+            Self::Unary(Unary::Neg) => None,
+            Self::Unary(unary) => Some((*unary).into()),
+            Self::Composite(composite) => Some(composite.clone()),
+            _other => None,
+        }
+    }
 }
 
 /// The dialect.

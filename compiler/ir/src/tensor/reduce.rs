@@ -11,13 +11,22 @@ pub enum Reduction {
     Sum,
     /// Their mean; for integers, rounded towards zero.
     Mean,
+    /// Their product.
+    Product,
     /// The largest.
     Max,
+    /// The smallest.
+    Min,
 }
 
 impl Reduction {
-    const NAMES: [(&'static str, Self); 3] =
-        [("reduce_sum", Self::Sum), ("reduce_mean", Self::Mean), ("reduce_max", Self::Max)];
+    const NAMES: [(&'static str, Self); 5] = [
+        ("reduce_sum", Self::Sum),
+        ("reduce_mean", Self::Mean),
+        ("reduce_product", Self::Product),
+        ("reduce_max", Self::Max),
+        ("reduce_min", Self::Min),
+    ];
 }
 
 /// Reduces whole axes to one element each.
@@ -44,7 +53,7 @@ impl Operation for Reduce {
             return Err(TypeError::new(format!("axes {axes:?} are not ascending axes of a tensor with {rank}")));
         }
         let empty = self.axes.iter().any(|&axis| x.shape[axis] == 0);
-        if empty && matches!(self.reduction, Reduction::Mean | Reduction::Max) {
+        if empty && matches!(self.reduction, Reduction::Mean | Reduction::Max | Reduction::Min) {
             return Err(TypeError::new(format!("nothing to reduce in a tensor of shape {:?}", x.shape)));
         }
         let sizes = x.shape.iter().enumerate().filter_map(|(axis, &size)| match self.axes.contains(&axis) {
@@ -61,6 +70,8 @@ impl Operation for Reduce {
         for &axis in self.axes.iter().rev() {
             array = match self.reduction {
                 Reduction::Sum | Reduction::Mean => array.sum_axis(Axis(axis)),
+                Reduction::Product => array.fold_axis(Axis(axis), 1.0, |&a, &b| a * b),
+                Reduction::Min => array.fold_axis(Axis(axis), f64::INFINITY, |&a, &b| a.min(b)),
                 Reduction::Max => array.fold_axis(Axis(axis), f64::NEG_INFINITY, |&a, &b| a.max(b)),
             };
         }
@@ -109,6 +120,8 @@ mod tests {
         assert_eq!((mean.shape(), mean.values()), (&[2, 1, 2][..], &[2.0, 3.0, 8.0, 9.0][..]));
         let max = run(Reduction::Max, &[0, 1, 2], false);
         assert_eq!((max.shape(), max.values()), (&[][..], &[11.0][..]));
+        assert_eq!(run(Reduction::Min, &[2], false).values(), [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]);
+        assert_eq!(run(Reduction::Product, &[0, 2], false).values(), [0.0, 2.0 * 3.0 * 8.0 * 9.0, 4.0 * 5.0 * 110.0]);
         assert_eq!(run(Reduction::Mean, &[], false), x());
     }
 

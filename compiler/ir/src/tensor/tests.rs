@@ -19,7 +19,9 @@ fn every_operation() -> Vec<Op> {
         Conv { window: window.clone(), groups: 2 }.into(),
         MatMul.into(),
         Unary::Sigmoid.into(),
-        LeakyRelu { alpha: 0.25 }.into(),
+        Unary::LeakyRelu { alpha: 0.25 }.into(),
+        Composite::parse("x x clip(-inf,0.5) mul").unwrap().into(),
+        ArgMax { axis: 1, keep: true, last: false }.into(),
         Binary::Less.into(),
         Polynomial::square().into(),
         Pool { pooling: average, kernel: vec![2], window: window.clone() }.into(),
@@ -36,7 +38,7 @@ fn every_operation() -> Vec<Op> {
         Pad { begin: vec![1], end: vec![0], value: -0.5 }.into(),
         Affine { matrix: Arc::new(matrix), bias: [0.5].into(), shape: vec![1] }.into(),
     ];
-    for reduction in [Reduction::Sum, Reduction::Mean, Reduction::Max] {
+    for reduction in [Reduction::Sum, Reduction::Mean, Reduction::Product, Reduction::Max, Reduction::Min] {
         all.push(Reduce { reduction, axes: vec![0, 2], keep: true }.into());
     }
     all

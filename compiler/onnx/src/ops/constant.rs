@@ -109,7 +109,13 @@ pub(super) fn dropout(call: &mut Call<'_>) -> Results {
     if training {
         return unsupported("it drops elements at random, as in training: call model.eval() before the export");
     }
-    Ok(vec![call.operand(0)?])
+    let x = call.operand(0)?;
+    if !call.names_result(1) {
+        return Ok(vec![x]);
+    }
+    let kept = call.scalar(Element::Bool, 1.0)?;
+    let shape = call.ty(x)?.shape;
+    Ok(vec![x, call.push(Expand { shape }, &[kept])?])
 }
 
 #[cfg(test)]
@@ -173,6 +179,8 @@ mod tests {
     fn what_does_nothing_in_inference() {
         assert_eq!(model(13).node("Identity", &["x"], &["y"]).run(&[1.0, 2.0]), [1.0, 2.0]);
         assert_eq!(model(7).node("Dropout", &["x"], &["y"]).float("ratio", 0.5).run(&[1.0, 2.0]), [1.0, 2.0]);
+        let mask = model(13).node("Dropout", &["x"], &["z", "y"]);
+        assert_eq!(mask.run(&[1.0, 2.0]), [1.0, 1.0]);
         let mode = tensor("mode", 9, &[], &[1]);
         let training = model(13).initializer(mode).node("Dropout", &["x", "", "mode"], &["y"]);
         insta::assert_snapshot!(training.unsupported(), @"Dropout_0 (Dropout, result 0): it drops elements at random, as in training: call model.eval() before the export");

@@ -1,28 +1,25 @@
 use hec_ir::Value;
-use hec_ir::tensor::{Binary, LeakyRelu, Unary, Where};
+use hec_ir::tensor::{Binary, Reshape, Unary};
 
 use super::Results;
-use crate::call::{Call, Problem};
+use crate::call::{Call, Problem, axis};
 
 pub(super) fn unary(call: &mut Call<'_>, function: Unary) -> Results {
     let x = call.operand(0)?;
     Ok(vec![call.push(function, &[x])?])
 }
 
-pub(super) fn leaky_relu(call: &mut Call<'_>) -> Results {
-    let x = call.operand(0)?;
-    let alpha = call.float("alpha", 0.01)?;
-    Ok(vec![call.push(LeakyRelu { alpha }, &[x])?])
-}
-
 pub(super) fn binary(call: &mut Call<'_>, function: Binary) -> Results {
-    let (a, b) = (call.operand(0)?, call.operand(1)?);
+    let (a, mut b) = (call.operand(0)?, call.operand(1)?);
+    // Before opset 7, the second operand begins at an axis of the first, and may only then be smaller.
+    if call.opset() < 7 && call.flag("broadcast", false)? && call.has_attribute("axis") {
+        let (whole, mut part) = (call.ty(a)?.shape.len(), call.ty(b)?.shape);
+        let first = axis(call.int("axis", 0)?, whole)?;
+        let end = first + part.len();
+        part.resize(part.len() + whole.saturating_sub(end), 1);
+        b = call.push(Reshape { shape: part }, &[b])?;
+    }
     Ok(vec![call.push(function, &[a, b])?])
-}
-
-pub(super) fn choose(call: &mut Call<'_>) -> Results {
-    let (condition, a, b) = (call.operand(0)?, call.operand(1)?, call.operand(2)?);
-    Ok(vec![call.push(Where, &[condition, a, b])?])
 }
 
 /// A function of any number of operands.
@@ -46,25 +43,6 @@ fn chained(call: &mut Call<'_>, function: Binary) -> Result<Value, Problem> {
     operands[1..].iter().try_fold(operands[0], |result, &operand| call.push(function, &[result, operand]))
 }
 
-/// The bounds are attributes before opset 11.
-pub(super) fn clip(call: &mut Call<'_>) -> Results {
-    let mut x = call.operand(0)?;
-    for (index, name, function) in [(1, "min", Binary::Max), (2, "max", Binary::Min)] {
-        let bound = if call.opset() >= 11 {
-            call.optional(index)
-        } else if call.has_attribute(name) {
-            let (bound, element) = (call.float(name, 0.0)?, call.element(x));
-            Some(call.scalar(element, bound)?)
-        } else {
-            None
-        };
-        if let Some(bound) = bound {
-            x = call.push(function, &[x, bound])?;
-        }
-    }
-    Ok(vec![x])
-}
-
 #[cfg(test)]
 mod tests {
     use crate::build::Model;
@@ -81,14 +59,6 @@ mod tests {
         assert_eq!(run("Log")[1], 4.0_f64.ln());
         assert_eq!(run("Tanh"), [(-1.0_f64).tanh(), 4.0_f64.tanh()]);
         assert_eq!(run("Sigmoid")[0], 1.0 / (1.0 + 1.0_f64.exp()));
-    }
-
-    #[test]
-    fn leaky_relu_takes_its_slope_as_an_attribute() {
-        let model = || Model::new(16).input("x", &["n", "2"]).node("LeakyRelu", &["x"], &["y"]);
-        assert_eq!(model().run(&[-1.0, 4.0]), [-0.01, 4.0]);
-        assert_eq!(model().float("alpha", 0.25).run(&[-1.0, 4.0]), [-0.25, 4.0]);
-        insta::assert_snapshot!(model().float("alpha", f32::NAN).error(), @r#"node "LeakyRelu_0" (leaky_relu): expected a finite alpha, found NaN"#);
     }
 
     #[test]
@@ -124,19 +94,10 @@ mod tests {
     }
 
     #[test]
-    fn clip_takes_its_bounds_either_way() {
-        let x = [-1.0, 4.0, 9.0];
-        let old =
-            Model::new(7).input("x", &["n", "3"]).node("Clip", &["x"], &["y"]).float("min", 0.0).float("max", 6.0);
-        assert_eq!(old.run(&x), [0.0, 4.0, 6.0]);
-        let new = Model::new(13).input("x", &["n", "3"]).floats("six", &[], &[6.0]);
-        assert_eq!(new.node("Clip", &["x", "", "six"], &["y"]).run(&x), [-1.0, 4.0, 6.0]);
-    }
-
-    #[test]
-    fn where_chooses() {
-        let model = Model::new(16).input("x", &["n", "2"]).floats("zero", &[], &[0.0]);
-        let model = model.node("Greater", &["x", "zero"], &["positive"]);
-        assert_eq!(model.node("Where", &["positive", "x", "zero"], &["y"]).run(&[-1.0, 4.0]), [0.0, 4.0]);
+    fn operands_begin_at_an_axis_before_opset_7() {
+        let model = Model::new(6).input("x", &["1", "2", "2"]).floats("c", &[2], &[10.0, 20.0]);
+        let model = model.node("Add", &["x", "c"], &["y"]).int("broadcast", 1);
+        assert_eq!(model.clone().run(&[1.0, 2.0, 3.0, 4.0]), [11.0, 22.0, 13.0, 24.0]);
+        assert_eq!(model.int("axis", 1).run(&[1.0, 2.0, 3.0, 4.0]), [11.0, 12.0, 23.0, 24.0]);
     }
 }

@@ -31,6 +31,9 @@ pub(super) fn matmul(call: &mut Call<'_>) -> Results {
 pub(super) fn gemm(call: &mut Call<'_>) -> Results {
     let (a, b) = (call.operand(0)?, call.operand(1)?);
     let element = call.element(a);
+    if call.opset() < 7 {
+        call.ignore(&["broadcast"]);
+    }
     let mut factors = [a, b];
     for (factor, name) in factors.iter_mut().zip(["transA", "transB"]) {
         let ty = call.ty(*factor)?;

@@ -1,8 +1,8 @@
 use hec_ir::Value;
-use hec_ir::tensor::{Binary, Reduce, Reduction, Reshape, Softmax};
+use hec_ir::tensor::{Binary, Reduce, Reduction, Reshape, Softmax, Unary};
 
 use super::Results;
-use crate::call::{Call, axes, axis};
+use crate::call::{Call, Problem, axes, axis};
 
 /// The axes are an attribute before opset `since`.
 pub(super) fn reduce(call: &mut Call<'_>, reduction: Reduction, since: i64) -> Results {
@@ -10,11 +10,45 @@ pub(super) fn reduce(call: &mut Call<'_>, reduction: Reduction, since: i64) -> R
     reduced(call, x, reduction, since)
 }
 
-/// The squares are taken even where no axis is summed over.
-pub(super) fn sum_of_squares(call: &mut Call<'_>) -> Results {
+/// A function of each element, the sum, and a function of that; they are taken even where no axis is summed over.
+fn sum_of(
+    call: &mut Call<'_>,
+    before: impl FnOnce(&mut Call<'_>, Value) -> Result<Value, Problem>,
+    after: Option<Unary>,
+) -> Results {
     let x = call.operand(0)?;
-    let squares = call.push(Binary::Mul, &[x, x])?;
-    reduced(call, squares, Reduction::Sum, 18)
+    let x = before(call, x)?;
+    let mut sums = reduced(call, x, Reduction::Sum, 18)?;
+    if let Some(after) = after {
+        sums[0] = call.push(after, &sums)?;
+    }
+    Ok(sums)
+}
+
+fn squared(call: &mut Call<'_>, x: Value) -> Result<Value, Problem> {
+    call.push(Binary::Mul, &[x, x])
+}
+
+pub(super) fn sum_of_squares(call: &mut Call<'_>) -> Results {
+    sum_of(call, squared, None)
+}
+
+/// The sum of magnitudes.
+pub(super) fn l1(call: &mut Call<'_>) -> Results {
+    sum_of(call, |call, x| call.push(Unary::Abs, &[x]), None)
+}
+
+/// The root of the sum of squares.
+pub(super) fn l2(call: &mut Call<'_>) -> Results {
+    sum_of(call, squared, Some(Unary::Sqrt))
+}
+
+pub(super) fn log_sum(call: &mut Call<'_>) -> Results {
+    sum_of(call, |_, x| Ok(x), Some(Unary::Log))
+}
+
+pub(super) fn log_sum_exp(call: &mut Call<'_>) -> Results {
+    sum_of(call, |call, x| call.push(Unary::Exp, &[x]), Some(Unary::Log))
 }
 
 fn reduced(call: &mut Call<'_>, x: Value, reduction: Reduction, since: i64) -> Results {
@@ -30,22 +64,42 @@ fn reduced(call: &mut Call<'_>, x: Value, reduction: Reduction, since: i64) -> R
     Ok(vec![call.push(Reduce { reduction, axes, keep }, &[x])?])
 }
 
-/// Before opset 13, all axes from the named one on are taken together.
 pub(super) fn softmax(call: &mut Call<'_>) -> Results {
+    along_rows(call, |call, x, axis| call.push(Softmax { axis }, &[x]))
+}
+
+/// `x - max - log(sum(e^(x - max)))`.
+pub(super) fn log_softmax(call: &mut Call<'_>) -> Results {
+    along_rows(call, |call, x, axis| {
+        let over = |reduction| Reduce { reduction, axes: vec![axis], keep: true };
+        let largest = call.push(over(Reduction::Max), &[x])?;
+        let shifted = call.push(Binary::Sub, &[x, largest])?;
+        let powers = call.push(Unary::Exp, &[shifted])?;
+        let sum = call.push(over(Reduction::Sum), &[powers])?;
+        let log = call.push(Unary::Log, &[sum])?;
+        call.push(Binary::Sub, &[shifted, log])
+    })
+}
+
+/// Before opset 13, all axes from the named one on are taken together.
+fn along_rows(
+    call: &mut Call<'_>,
+    function: impl FnOnce(&mut Call<'_>, Value, usize) -> Result<Value, Problem>,
+) -> Results {
     let x = call.operand(0)?;
     let ty = call.ty(x)?;
     let rank = ty.shape.len();
     if call.opset() >= 13 {
         let axis = axis(call.int("axis", -1)?, rank)?;
-        return Ok(vec![call.push(Softmax { axis }, &[x])?]);
+        return Ok(vec![function(call, x, axis)?]);
     }
     let first = axis(call.int("axis", 1)?, rank)?;
     if first + 1 == rank {
-        return Ok(vec![call.push(Softmax { axis: first }, &[x])?]);
+        return Ok(vec![function(call, x, first)?]);
     }
     let (rows, row) = (ty.shape[..first].iter().product(), ty.shape[first..].iter().product());
     let flat = call.push(Reshape { shape: vec![rows, row] }, &[x])?;
-    let done = call.push(Softmax { axis: 1 }, &[flat])?;
+    let done = function(call, flat, 1)?;
     Ok(vec![call.push(Reshape { shape: ty.shape }, &[done])?])
 }
 
@@ -89,5 +143,26 @@ mod tests {
         assert_eq!(model(11, "Softmax", &["x"]).int("axis", 2).run(&equal), [1.0 / 3.0; 6]);
         assert_eq!(model(13, "Softmax", &["x"]).run(&equal), [1.0 / 3.0; 6]);
         assert_eq!(model(13, "Softmax", &["x"]).int("axis", 1).run(&equal), [1.0 / 2.0; 6]);
+    }
+
+    #[test]
+    fn norms_products_and_logarithms() {
+        let x = [1.0, -2.0, 2.0, 4.0, 0.0, -3.0];
+        let run = |op: &str, x: &[f64]| model(18, op, &["x", "last"]).run(x);
+        assert_eq!(run("ReduceL1", &x), [5.0, 7.0]);
+        assert_eq!(run("ReduceL2", &x), [3.0, 5.0]);
+        assert_eq!(run("ReduceProd", &x), [-4.0, 0.0]);
+        assert_eq!(run("ReduceMin", &x), [-2.0, -3.0]);
+        assert_eq!(run("ReduceLogSum", &X), [6.0_f64.ln(), 15.0_f64.ln()]);
+        let log_sum_exp = run("ReduceLogSumExp", &[0.0; 6]);
+        assert_eq!(log_sum_exp, [3.0_f64.ln(); 2]);
+        assert_eq!(model(18, "ReduceL1", &["x"]).int("noop_with_empty_axes", 1).run(&x), x.map(f64::abs));
+    }
+
+    #[test]
+    fn log_softmax_of_large_numbers() {
+        let y = model(13, "LogSoftmax", &["x"]).run(&[1e4, 1e4, 1e4, 0.0, 0.0, 1e4]);
+        assert!((y[0] + 3.0_f64.ln()).abs() < 1e-12 && (y[3] + 1e4).abs() < 1e-9 && y[5].abs() < 1e-9, "{y:?}");
+        assert_eq!(model(11, "LogSoftmax", &["x"]).run(&[0.0; 6]), [-(6.0_f64.ln()); 6]);
     }
 }

@@ -1,7 +1,10 @@
-use hec_ir::tensor::{Concat, Gather, Pad, Slice};
+use hec_ir::Value;
+use hec_ir::tensor::{
+    ArgMax, Binary, Cast, Concat, Element, Gather, MatMul, Reshape, Slice, Tensor, TensorType, Transpose, Unary, Where,
+};
 
 use super::Results;
-use crate::call::{Call, axes, axis, invalid, sizes, unsupported};
+use crate::call::{Call, Problem, axes, axis, invalid, sizes};
 
 pub(super) fn concat(call: &mut Call<'_>) -> Results {
     let operands = call.all_operands()?;
@@ -99,53 +102,14 @@ pub(super) fn split(call: &mut Call<'_>) -> Results {
     Ok(results)
 }
 
-/// Negative padding crops. Everything but the tensor is an attribute before opset 11.
-pub(super) fn pad(call: &mut Call<'_>) -> Results {
-    let mut x = call.operand(0)?;
-    let shape = call.ty(x)?.shape;
-    let rank = shape.len();
-    let mode = call.text("mode", "constant")?;
-    let Some(pads) = call.moved_integers("pads", 11, 1)? else { return invalid("its paddings are missing") };
-    let value = if call.opset() < 11 { call.float("value", 0.0)? } else { call.number(2, "value")?.unwrap_or(0.0) };
-    let named = if call.opset() < 18 { None } else { call.integers(3, "axes")? };
-    let named = named.unwrap_or_else(|| (0..rank as i64).collect());
-    if pads.len() != 2 * named.len() {
-        return invalid(format!("expected {} paddings, found {pads:?}", 2 * named.len()));
-    }
-    axes(&named, rank)?;
-    if pads.iter().all(|&pad| pad == 0) {
-        return Ok(vec![x]);
-    }
-    if mode != "constant" {
-        return unsupported(format!("its mode is \"{mode}\"; only \"constant\" is supported"));
-    }
-    let mut pad = Pad { begin: vec![0; rank], end: vec![0; rank], value };
-    let mut crop = Slice::contiguous(&vec![0; rank], &shape);
-    for (i, &named_axis) in named.iter().enumerate() {
-        let axis = axis(named_axis, rank)?;
-        let (begin, end) = (pads[i], pads[i + named.len()]);
-        (pad.begin[axis], pad.end[axis]) = (begin.max(0) as usize, end.max(0) as usize);
-        let cropped = |pad: i64| if pad < 0 { pad.unsigned_abs() as usize } else { 0 };
-        let left = shape[axis].checked_sub(cropped(begin)).and_then(|left| left.checked_sub(cropped(end)));
-        let Some(left) = left else {
-            return invalid(format!("paddings {begin} and {end} leave nothing of axis {axis} of size {}", shape[axis]));
-        };
-        (crop.starts[axis], crop.sizes[axis]) = (cropped(begin), left);
-    }
-    if crop.sizes != shape {
-        x = call.push(crop, &[x])?;
-    }
-    if pad.begin.iter().chain(&pad.end).any(|&pad| pad > 0) {
-        x = call.push(pad, &[x])?;
-    }
-    Ok(vec![x])
-}
-
-/// The indices must be known.
 pub(super) fn gather(call: &mut Call<'_>) -> Results {
     let x = call.operand(0)?;
     let ty = call.ty(x)?;
     let axis = axis(call.int("axis", 0)?, ty.shape.len())?;
+    let indices = call.operand(1)?;
+    if !call.is_constant(indices) {
+        return Ok(vec![looked_up(call, x, indices, axis)?]);
+    }
     let Some(indices) = call.constant(1, "indices")? else { return invalid("its indices are missing") };
     let size = ty.shape[axis] as f64;
     if let Some(index) = indices.values().iter().find(|&&index| index < -size || index >= size) {
@@ -156,6 +120,57 @@ pub(super) fn gather(call: &mut Call<'_>) -> Results {
     call.spend(indices.values().len())?;
     let indices = indices.values().iter().map(counted).collect();
     Ok(vec![call.push(Gather { axis, indices, shape }, &[x])?])
+}
+
+/// Indices that depend on the input: each becomes a row of zeros and a one, and rows times a matrix choose from it. An index
+/// that lies outside chooses zeros.
+pub(super) fn looked_up(call: &mut Call<'_>, x: Value, indices: Value, axis: usize) -> Result<Value, Problem> {
+    let (ty, indices_ty) = (call.ty(x)?, call.ty(indices)?);
+    let size = ty.shape[axis];
+    if indices_ty.element != Element::I64 {
+        return invalid(format!("expected integers as its indices, found {indices_ty}"));
+    }
+    call.spend(size)?;
+    let numbers = Tensor::from_values(Element::I64, &[size], (0..size).map(|i| i as f64).collect());
+    let numbers = call.literal(numbers.map_err(|e| Problem::Invalid(e.0))?)?;
+    let (zero, length) = (call.scalar(Element::I64, 0.0)?, call.scalar(Element::I64, size as f64)?);
+    let negative = call.push(Binary::Less, &[indices, zero])?;
+    let from_the_end = call.push(Binary::Add, &[indices, length])?;
+    let counted = call.push(Where, &[negative, from_the_end, indices])?;
+    let rows = call.push(Reshape { shape: vec![indices_ty.elements(), 1] }, &[counted])?;
+    let chosen = call.push(Binary::Equal, &[rows, numbers])?;
+    let chosen = call.push(Cast { element: ty.element }, &[chosen])?;
+
+    // The axis first, as rows of a matrix, and back again.
+    let rank = ty.shape.len();
+    let rest = |from: &[usize]| -> Vec<usize> { (0..rank).filter(|&i| i != axis).map(|i| from[i]).collect() };
+    let all: Vec<usize> = (0..rank).collect();
+    let mut table = x;
+    if axis > 0 {
+        table = call.push(Transpose { permutation: [vec![axis], rest(&all)].concat() }, &[table])?;
+    }
+    let row = rest(&ty.shape).iter().product();
+    table = call.push(Reshape { shape: vec![size, row] }, &[table])?;
+    let mut y = call.push(MatMul, &[chosen, table])?;
+    y = call.push(Reshape { shape: [&indices_ty.shape[..], &rest(&ty.shape)].concat() }, &[y])?;
+    if axis > 0 {
+        let first = indices_ty.shape.len();
+        let permutation = (first..first + axis).chain(0..first).chain(first + axis..first + rank - 1).collect();
+        y = call.push(Transpose { permutation }, &[y])?;
+    }
+    Ok(y)
+}
+
+/// The position of the largest element, or of the smallest.
+pub(super) fn position(call: &mut Call<'_>, smallest: bool) -> Results {
+    let mut x = call.operand(0)?;
+    let TensorType { shape, .. } = call.ty(x)?;
+    let axis = axis(call.int("axis", 0)?, shape.len())?;
+    let (keep, last) = (call.flag("keepdims", true)?, call.flag("select_last_index", false)?);
+    if smallest {
+        x = call.push(Unary::Neg, &[x])?;
+    }
+    Ok(vec![call.push(ArgMax { axis, keep, last }, &[x])?])
 }
 
 #[cfg(test)]
@@ -207,19 +222,6 @@ mod tests {
     }
 
     #[test]
-    fn pad() {
-        let old = model(10).node("Pad", &["x"], &["y"]).ints("pads", &[0, 1, 0, -4]).float("value", 9.0);
-        assert_eq!(old.clone().run(&X), [9.0, 1.0, 2.0]);
-        insta::assert_snapshot!(old.text("mode", "reflect").unsupported(), @r#"Pad_0 (Pad, result 0): its mode is "reflect"; only "constant" is supported"#);
-        let new = model(18).integers("pads", &[2], &[-3, 1]).integers("axis", &[1], &[1]).floats("v", &[], &[7.0]);
-        assert_eq!(new.node("Pad", &["x", "pads", "v", "axis"], &["y"]).run(&X), [4.0, 5.0, 6.0, 7.0]);
-        let nothing = model(13).integers("pads", &[4], &[0; 4]).node("Pad", &["x", "pads"], &["y"]);
-        assert_eq!(nothing.text("mode", "edge").run(&X), X);
-        let all = model(13).integers("pads", &[4], &[0, -4, 0, -3]).node("Pad", &["x", "pads"], &["y"]);
-        insta::assert_snapshot!(all.error(), @r#"node "Pad_0" (Pad): paddings -4 and -3 leave nothing of axis 1 of size 6"#);
-    }
-
-    #[test]
     fn gather() {
         let gather =
             |index: i64| model(13).integers("i", &[], &[index]).node("Gather", &["x", "i"], &["y"]).int("axis", 1);
@@ -233,5 +235,31 @@ mod tests {
         assert_eq!(model.clone().int("axis", -1).shape(), [1, 12]);
         insta::assert_snapshot!(model.clone().error(), @r#"node "Concat_0" (Concat): attribute "axis" is missing"#);
         insta::assert_snapshot!(model.int("axis", 2).error(), @r#"node "Concat_0" (Concat): axis 2 does not exist in a tensor with 2 axes"#);
+    }
+
+    #[test]
+    fn indices_may_depend_on_the_input() {
+        let model =
+            Model::new(13).typed_input("x", 7, &["n", "2"]).floats("table", &[3, 2], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        let rows = model.clone().node("Gather", &["table", "x"], &["y"]);
+        assert_eq!((rows.shape(), rows.run(&[2.0, -3.0])), (vec![1, 2, 2], vec![5.0, 6.0, 1.0, 2.0]));
+        let columns = model.node("Gather", &["table", "x"], &["y"]).int("axis", -1);
+        assert_eq!((columns.shape(), columns.run(&[1.0, 0.0])), (vec![3, 1, 2], vec![2.0, 1.0, 4.0, 3.0, 6.0, 5.0]));
+        let real = Model::new(13).input("x", &["n", "2"]).floats("t", &[1], &[1.0]).node("Gather", &["t", "x"], &["y"]);
+        insta::assert_snapshot!(real.error(), @r#"node "Gather_0" (Gather): expected integers as its indices, found f32[1, 2]"#);
+    }
+
+    #[test]
+    fn positions() {
+        let of = model;
+        let model = |op: &str| of(13).node(op, &["x"], &["y"]).int("axis", 1);
+        let x = [2.0, 7.0, 7.0, 1.0, 1.0, 3.0];
+        assert_eq!((model("ArgMax").run(&x), model("ArgMax").shape()), (vec![1.0], vec![1, 1]));
+        assert_eq!(model("ArgMax").int("select_last_index", 1).int("keepdims", 0).run(&x), [2.0]);
+        assert_eq!(
+            (model("ArgMin").run(&x), model("ArgMin").int("select_last_index", 1).run(&x)),
+            (vec![3.0], vec![4.0])
+        );
+        insta::assert_snapshot!(of(13).node("ArgMax", &["x"], &["y"]).int("axis", 2).error(), @r#"node "ArgMax_0" (ArgMax): axis 2 does not exist in a tensor with 2 axes"#);
     }
 }

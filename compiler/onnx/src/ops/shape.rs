@@ -19,6 +19,13 @@ pub(super) fn shape(call: &mut Call<'_>) -> Results {
     Ok(vec![call.literal(tensor.map_err(|e| Problem::Invalid(e.0))?)?])
 }
 
+/// The number of elements, which is known too.
+pub(super) fn size(call: &mut Call<'_>) -> Results {
+    let x = call.operand(0)?;
+    let elements = call.ty(x)?.elements();
+    Ok(vec![call.scalar(Element::I64, elements as f64)?])
+}
+
 pub(super) fn reshape(call: &mut Call<'_>) -> Results {
     let x = call.operand(0)?;
     let ty = call.ty(x)?;
