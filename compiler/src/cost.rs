@@ -3,6 +3,8 @@
 //! A model of the engine's kernels: each constant is the time of one inner step, and the formulas count the steps. Only
 //! ratios matter to the choices made with it.
 
+use hec_ir::parameters::{Ring, RingType};
+
 /// The machine's constants.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CostModel {
@@ -37,66 +39,80 @@ impl Default for CostModel {
     }
 }
 
-/// A ring: what sizes follow from.
+/// What sizes follow from.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Ring {
-    /// log2 of the ring degree.
-    pub log_n: u32,
+pub struct Shape {
+    /// The ring.
+    pub ring: Ring,
     /// Number of special primes; 0 if no key is switched.
     pub special: usize,
 }
 
-impl Ring {
+impl Shape {
     fn n(self) -> f64 {
-        f64::from(self.log_n).exp2()
+        self.ring.degree() as f64
+    }
+
+    /// Stages of a transform. The conjugate-invariant ring folds first, with a product for every coefficient: two stages.
+    fn stages(self) -> f64 {
+        let fold = match self.ring.ring_type {
+            RingType::Standard => 0,
+            RingType::ConjugateInvariant => 2,
+        };
+        f64::from(self.ring.log_n + fold)
+    }
+
+    /// Butterflies of the encoder's complex transform, which has as many points as there are slots.
+    fn embedding(self) -> f64 {
+        self.ring.slots() as f64 * f64::from(self.ring.log_n) / 2.0
     }
 }
 
 impl CostModel {
-    fn transforms(&self, ring: Ring, count: f64) -> f64 {
-        count * self.butterfly * ring.n() * f64::from(ring.log_n) / 2.0
+    fn transforms(&self, shape: Shape, count: f64) -> f64 {
+        count * self.butterfly * shape.n() * shape.stages() / 2.0
     }
 
     /// Integer-weighted sums: `multiply_adds` weights from `operands` to `results` ciphertexts of `limbs` limbs.
-    pub fn combine(&self, ring: Ring, limbs: usize, degree: usize, shape: CombineShape) -> f64 {
-        let residues = ring.n() * limbs as f64 * (degree + 1) as f64;
-        let passes = self.pass * (shape.operands + shape.results) as f64;
-        residues * (self.scalar_multiply_add * shape.multiply_adds as f64 + passes)
+    pub fn combine(&self, shape: Shape, limbs: usize, degree: usize, combine: CombineShape) -> f64 {
+        let residues = shape.n() * limbs as f64 * (degree + 1) as f64;
+        let passes = self.pass * (combine.operands + combine.results) as f64;
+        residues * (self.scalar_multiply_add * combine.multiply_adds as f64 + passes)
     }
 
     /// One product of ciphertexts.
-    pub fn product(&self, ring: Ring, limbs: usize, degrees: (usize, usize)) -> f64 {
-        ring.n() * limbs as f64 * ((degrees.0 + 1) * (degrees.1 + 1)) as f64 * self.pointwise
+    pub fn product(&self, shape: Shape, limbs: usize, degrees: (usize, usize)) -> f64 {
+        shape.n() * limbs as f64 * ((degrees.0 + 1) * (degrees.1 + 1)) as f64 * self.pointwise
     }
 
     /// One relinearization from `degree` to 1.
-    pub fn relinearize(&self, ring: Ring, limbs: usize, degree: usize) -> f64 {
-        let (limbs, special) = (limbs as f64, ring.special.max(1) as f64);
+    pub fn relinearize(&self, shape: Shape, limbs: usize, degree: usize) -> f64 {
+        let (limbs, special) = (limbs as f64, shape.special.max(1) as f64);
         let digits = (limbs / special).ceil();
         let powers = degree.saturating_sub(1) as f64;
         let transforms = powers * (limbs + digits * (limbs + special)) + 2.0 * (special + limbs);
         let products = powers * 2.0 * digits * (limbs + special) + powers * digits * special * limbs;
-        self.transforms(ring, transforms) + products * ring.n() * self.pointwise
+        self.transforms(shape, transforms) + products * shape.n() * self.pointwise
     }
 
     /// One rescaling.
-    pub fn rescale(&self, ring: Ring, limbs: usize, degree: usize) -> f64 {
+    pub fn rescale(&self, shape: Shape, limbs: usize, degree: usize) -> f64 {
         let polynomials = (degree + 1) as f64;
-        self.transforms(ring, polynomials * limbs as f64) + polynomials * limbs as f64 * ring.n() * self.pointwise
+        self.transforms(shape, polynomials * limbs as f64) + polynomials * limbs as f64 * shape.n() * self.pointwise
     }
 
     /// Encoding and encrypting one ciphertext with the secret key.
-    pub fn encrypt(&self, ring: Ring, limbs: usize) -> f64 {
+    pub fn encrypt(&self, shape: Shape, limbs: usize) -> f64 {
         let limbs = limbs as f64;
-        let encode = ring.n() / 2.0 * f64::from(ring.log_n) / 2.0 * self.complex_butterfly;
-        encode + self.transforms(ring, limbs) + ring.n() * (self.gaussian + limbs * (self.uniform + self.pointwise))
+        let encode = shape.embedding() * self.complex_butterfly;
+        encode + self.transforms(shape, limbs) + shape.n() * (self.gaussian + limbs * (self.uniform + self.pointwise))
     }
 
     /// Decrypting and decoding one ciphertext.
-    pub fn decrypt(&self, ring: Ring, limbs: usize, degree: usize) -> f64 {
-        let encode = ring.n() / 2.0 * f64::from(ring.log_n) / 2.0 * self.complex_butterfly;
+    pub fn decrypt(&self, shape: Shape, limbs: usize, degree: usize) -> f64 {
+        let encode = shape.embedding() * self.complex_butterfly;
         let limbs = limbs as f64;
-        encode + self.transforms(ring, limbs) + ring.n() * limbs * self.pointwise * (degree + 1) as f64
+        encode + self.transforms(shape, limbs) + shape.n() * limbs * self.pointwise * (degree + 1) as f64
     }
 }
 

@@ -70,6 +70,10 @@ struct CompileOptions {
     /// Bits of security.
     #[arg(long, default_value_t = 128, value_parser = security)]
     security: u32,
+    /// The ring of the polynomials: conjugate-invariant has N real slots, standard has N/2 complex ones; auto takes the one that
+    /// costs least for each sample of a full batch.
+    #[arg(long, value_enum, default_value_t = RingChoice::Auto)]
+    ring: RingChoice,
     /// Bits of precision wanted at the outputs: log2 of the largest output over the largest error.
     #[arg(long, default_value_t = 10.0, value_name = "BITS")]
     precision: f64,
@@ -84,6 +88,24 @@ struct CompileOptions {
     /// reach, else 0 1].
     #[arg(long, num_args = 2, value_names = ["LOW", "HIGH"], allow_negative_numbers = true)]
     input_range: Option<Vec<f64>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum RingChoice {
+    Auto,
+    Standard,
+    ConjugateInvariant,
+}
+
+impl RingChoice {
+    /// The ring type asked for, if any.
+    fn asked(self) -> Option<hec::RingType> {
+        match self {
+            Self::Auto => None,
+            Self::Standard => Some(hec::RingType::Standard),
+            Self::ConjugateInvariant => Some(hec::RingType::ConjugateInvariant),
+        }
+    }
 }
 
 fn security(text: &str) -> Result<u32, String> {

@@ -55,11 +55,7 @@ pub fn fresh_public(ring: Ring) -> f64 {
 /// 3, 7 and 14 times.
 pub fn secret_norm(ring: Ring, exponent: usize) -> f64 {
     let h = 2.0 * ring.slot_norm() / 3.0;
-    let moment = |i: usize| match ring.ring_type {
-        RingType::Standard => i as f64,
-        RingType::ConjugateInvariant => (2 * i - 1) as f64,
-    };
-    (1..=exponent).map(|i| moment(i) * h).product()
+    ring.slot_moment(exponent) * h.powi(exponent as i32)
 }
 
 /// Addition and subtraction of independent errors: `sqrt(a^2 + b^2)`.

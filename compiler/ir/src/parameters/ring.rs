@@ -92,6 +92,16 @@ impl Ring {
         }
     }
 
+    /// The moment `E |z|^(2k)` of a slot `z` that is a Gaussian variable with `E |z|^2 = 1`: `k!` for complex slots,
+    /// `1 3 5 .. (2k - 1)` for real ones.
+    pub fn slot_moment(self, k: usize) -> f64 {
+        let factor = |i: usize| match self.ring_type {
+            RingType::Standard => i as f64,
+            RingType::ConjugateInvariant => (2 * i - 1) as f64,
+        };
+        (1..=k).map(factor).product()
+    }
+
     /// As [`Ring::slot_norm`], for the square of a slot's real part: half of it in the standard ring, all of it in the other.
     pub fn real_slot_norm(self) -> f64 {
         match self.ring_type {
