@@ -27,7 +27,7 @@ pub use hec_compiler::{
 };
 pub use hec_ir as ir;
 pub use hec_ir::Program;
-pub use hec_ir::parameters::Security;
+pub use hec_ir::parameters::{RingType, Security};
 pub use hec_ir::program::{Port, ProgramError};
 pub use hec_onnx::{ImportError, ImportOptions, import, supported_operators};
 pub use hec_plain::evaluate_samples;

@@ -3,7 +3,8 @@
 //! A model of the engine's kernels: each constant is the time of one inner step, and the formulas count the steps. Only
 //! ratios matter to the choices made with it.
 
-use hec_ir::matrix::{NARROW_BITS, Shape};
+use hec_ir::matrix::{BlockShape, NARROW_BITS};
+use hec_ir::parameters::{Ring, RingType};
 
 /// The machine's constants.
 #[derive(Clone, Debug, PartialEq)]
@@ -103,41 +104,55 @@ pub enum CostError {
     },
 }
 
-/// A ring: what sizes follow from.
+/// What sizes follow from.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Ring {
-    /// log2 of the ring degree.
-    pub log_n: u32,
+pub struct Shape {
+    /// The ring.
+    pub ring: Ring,
     /// Number of special primes; 0 if no key is switched.
     pub special: usize,
 }
 
-impl Ring {
+impl Shape {
     fn n(self) -> f64 {
-        f64::from(self.log_n).exp2()
+        self.ring.degree() as f64
+    }
+
+    /// Stages of a transform. The conjugate-invariant ring folds first, with a product for every coefficient: two stages.
+    fn stages(self) -> f64 {
+        let fold = match self.ring.ring_type {
+            RingType::Standard => 0,
+            RingType::ConjugateInvariant => 2,
+        };
+        f64::from(self.ring.log_n + fold)
+    }
+
+    /// Butterflies of the encoder's complex transform, which has as many points as there are slots.
+    fn embedding(self) -> f64 {
+        self.ring.slots() as f64 * f64::from(self.ring.log_n) / 2.0
     }
 }
 
 impl CostModel {
-    fn transforms(&self, ring: Ring, count: f64) -> f64 {
-        count * self.butterfly * ring.n() * f64::from(ring.log_n) / 2.0
+    fn transforms(&self, shape: Shape, count: f64) -> f64 {
+        count * self.butterfly * shape.n() * shape.stages() / 2.0
     }
 
     /// Integer-weighted sums with weights of `weight_bits` bits, modulo primes of `moduli` bits.
-    pub fn combine(&self, ring: Ring, moduli: &[f64], degree: usize, weight_bits: i32, shape: Shape) -> f64 {
-        let multiply_adds = shape.multiply_adds as f64;
-        let passes = self.pass * (shape.operands + shape.results) as f64 + self.store * shape.sums as f64;
+    pub fn combine(&self, shape: Shape, moduli: &[f64], degree: usize, weight_bits: i32, block: BlockShape) -> f64 {
+        let multiply_adds = block.multiply_adds as f64;
+        let passes = self.pass * (block.operands + block.results) as f64 + self.store * block.sums as f64;
         let limb = |&bits: &f64| {
-            let sums = if shape.prefers_digits() && weight_bits < NARROW_BITS as i32 {
-                self.digit_sums(bits, weight_bits) * multiply_adds + self.pack * shape.packed as f64
+            let sums = if block.prefers_digits() && weight_bits < NARROW_BITS as i32 {
+                self.digit_sums(bits, weight_bits) * multiply_adds + self.pack * block.packed as f64
             } else {
                 let whole = bits + f64::from(weight_bits) + WHOLE_TERMS_BITS <= FLOAT_BITS;
                 let halves = if whole { 0.5 } else { 1.0 };
-                self.float_multiply_add * halves * multiply_adds + self.pack * shape.operands as f64
+                self.float_multiply_add * halves * multiply_adds + self.pack * block.operands as f64
             };
             sums + passes
         };
-        ring.n() * (degree + 1) as f64 * moduli.iter().map(limb).sum::<f64>()
+        shape.n() * (degree + 1) as f64 * moduli.iter().map(limb).sum::<f64>()
     }
 
     /// One multiply-add of the 16-bit kernel: a residue has two to four digits, and sums of 32 bits are carried over to floats
@@ -150,38 +165,38 @@ impl CostModel {
     }
 
     /// One product of ciphertexts.
-    pub fn product(&self, ring: Ring, limbs: usize, degrees: (usize, usize)) -> f64 {
-        ring.n() * limbs as f64 * ((degrees.0 + 1) * (degrees.1 + 1)) as f64 * self.pointwise
+    pub fn product(&self, shape: Shape, limbs: usize, degrees: (usize, usize)) -> f64 {
+        shape.n() * limbs as f64 * ((degrees.0 + 1) * (degrees.1 + 1)) as f64 * self.pointwise
     }
 
     /// One relinearization from `degree` to 1.
-    pub fn relinearize(&self, ring: Ring, limbs: usize, degree: usize) -> f64 {
-        let (limbs, special) = (limbs as f64, ring.special.max(1) as f64);
+    pub fn relinearize(&self, shape: Shape, limbs: usize, degree: usize) -> f64 {
+        let (limbs, special) = (limbs as f64, shape.special.max(1) as f64);
         let digits = (limbs / special).ceil();
         let powers = degree.saturating_sub(1) as f64;
         let transforms = powers * (limbs + digits * (limbs + special)) + 2.0 * (special + limbs);
         let products = powers * 2.0 * digits * (limbs + special) + powers * digits * special * limbs;
-        self.transforms(ring, transforms) + products * ring.n() * self.pointwise
+        self.transforms(shape, transforms) + products * shape.n() * self.pointwise
     }
 
     /// One rescaling.
-    pub fn rescale(&self, ring: Ring, limbs: usize, degree: usize) -> f64 {
+    pub fn rescale(&self, shape: Shape, limbs: usize, degree: usize) -> f64 {
         let polynomials = (degree + 1) as f64;
-        self.transforms(ring, polynomials * limbs as f64) + polynomials * limbs as f64 * ring.n() * self.pointwise
+        self.transforms(shape, polynomials * limbs as f64) + polynomials * limbs as f64 * shape.n() * self.pointwise
     }
 
     /// Encoding and encrypting one ciphertext with the secret key.
-    pub fn encrypt(&self, ring: Ring, limbs: usize) -> f64 {
+    pub fn encrypt(&self, shape: Shape, limbs: usize) -> f64 {
         let limbs = limbs as f64;
-        let encode = ring.n() / 2.0 * f64::from(ring.log_n) / 2.0 * self.complex_butterfly;
-        encode + self.transforms(ring, limbs) + ring.n() * (self.gaussian + limbs * (self.uniform + self.pointwise))
+        let encode = shape.embedding() * self.complex_butterfly;
+        encode + self.transforms(shape, limbs) + shape.n() * (self.gaussian + limbs * (self.uniform + self.pointwise))
     }
 
     /// Decrypting and decoding one ciphertext.
-    pub fn decrypt(&self, ring: Ring, limbs: usize, degree: usize) -> f64 {
-        let encode = ring.n() / 2.0 * f64::from(ring.log_n) / 2.0 * self.complex_butterfly;
+    pub fn decrypt(&self, shape: Shape, limbs: usize, degree: usize) -> f64 {
+        let encode = shape.embedding() * self.complex_butterfly;
         let limbs = limbs as f64;
-        encode + self.transforms(ring, limbs) + ring.n() * limbs * self.pointwise * (degree + 1) as f64
+        encode + self.transforms(shape, limbs) + shape.n() * limbs * self.pointwise * (degree + 1) as f64
     }
 }
 

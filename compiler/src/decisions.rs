@@ -3,7 +3,7 @@ use std::fmt;
 use hec_ir::Program;
 use hec_ir::ckks::{self, Ckks, OpCounts};
 use hec_ir::graph::{Dialect, Origin};
-use hec_ir::parameters::{TABLE_NAME, max_log_qp};
+use hec_ir::parameters::{Ring, RingType, TABLE_NAME, max_log_qp};
 
 use crate::management::{Candidate, Found};
 use crate::options::Options;
@@ -14,8 +14,10 @@ use crate::ranges::{CALIBRATION_MARGIN, Ranges};
 pub struct Decisions {
     /// Security level in bits.
     pub security: u32,
-    /// log2 of the ring degree.
-    pub log_n: u32,
+    /// The ring.
+    pub ring: Ring,
+    /// The ring type asked for, if any was.
+    pub asked_ring_type: Option<RingType>,
     /// log2(QP) of the chosen primes.
     pub log_qp: f64,
     /// What the table allows.
@@ -36,7 +38,7 @@ pub struct Decisions {
     pub counts: OpCounts,
     /// The layers of the circuit.
     pub layers: Vec<LayerDecision>,
-    /// Ring degrees that were compared.
+    /// Rings that were compared.
     pub candidates: Vec<Candidate>,
 }
 
@@ -70,7 +72,8 @@ impl Decisions {
         let layers = if tiled { merged(layers) } else { layers.collect() };
         Self {
             security: options.security.bits(),
-            log_n: parameters.log_n(),
+            ring: parameters.ring(),
+            asked_ring_type: options.ring_type,
             log_qp: parameters.log_qp(),
             allowed_log_qp: max_log_qp(options.security, parameters.log_n()).unwrap_or(0),
             prime_bits: (bits(parameters.moduli()), bits(parameters.special_primes())),
@@ -126,16 +129,18 @@ impl fmt::Display for Decisions {
             "  {scalar_products} scalar products, {products} products, {key_switches} key switches, {rescales} rescalings; depth {}",
             self.depth()
         )?;
-        writeln!(f, "ring degrees compared (cheapest plan of each)")?;
-        for Candidate { log_n, simulation, per_slot, allowed, feasible } in &self.candidates {
-            let verdict = match (*log_n == self.log_n, feasible) {
+        writeln!(f, "rings compared (cheapest plan of each)")?;
+        for Candidate { ring, simulation, per_slot, allowed, feasible } in &self.candidates {
+            let verdict = match (*ring == self.ring, feasible) {
                 (true, _) => "chosen",
                 (false, true) => "dearer",
                 (false, false) => "too small",
             };
             writeln!(
                 f,
-                "  N = 2^{log_n}: log2(QP) {:.0} of {allowed} bits, {} primes, precision {:.1} bits, {:.3} ms a sample: {verdict}",
+                "  N = 2^{} {:<19}  log2(QP) {:.0} of {allowed} bits, {} primes, precision {:.1} bits, {:.3} ms a sample: {verdict}",
+                ring.log_n,
+                ring.ring_type,
                 simulation.log_qp(),
                 simulation.moduli.len() + simulation.special.len(),
                 simulation.precision,
@@ -144,7 +149,16 @@ impl fmt::Display for Decisions {
         }
         writeln!(f, "parameters")?;
         let sizes = |bits: &[f64]| bits.iter().map(|b| format!("{b:.1}")).collect::<Vec<_>>().join(", ");
-        writeln!(f, "  N = 2^{}, batches of up to {} samples", self.log_n, self.batch)?;
+        let numbers = match self.ring.ring_type {
+            RingType::Standard => "complex",
+            RingType::ConjugateInvariant => "real",
+        };
+        let why = match self.asked_ring_type {
+            Some(_) => "as asked for",
+            None => "the least cost a sample",
+        };
+        writeln!(f, "  ring {} ({}, {why})", self.ring, self.ring.ring_type)?;
+        writeln!(f, "  batches of up to {} samples, one in each of the {numbers} slots", self.batch)?;
         writeln!(f, "  chain [{}] bits, special primes [{}]", sizes(&self.prime_bits.0), sizes(&self.prime_bits.1))?;
         writeln!(
             f,

@@ -25,7 +25,7 @@ pub use options::{ExplicitParameters, Options};
 
 use hec_ir::Program;
 use hec_ir::ckks::Circuit;
-use hec_ir::parameters::{Literal, ParameterError, Parameters, PrimeSearch, Security};
+use hec_ir::parameters::{Literal, ParameterError, Parameters, PrimeSearch, Ring, Security};
 use hec_ir::slots::SlotGraph;
 use hec_ir::tensor::TensorGraph;
 
@@ -56,15 +56,17 @@ pub fn compile(model: &TensorGraph, options: &Options) -> Result<Compilation, Co
     let (tensor, slots) = lower(model)?;
     let weights = Weights::of_graph(&slots);
     let ranges = Ranges::of_graph(&slots, options.input_range, &options.calibration);
-    let goal = Goal {
-        security: options.security,
-        precision: options.precision,
-        input_range: options.input_range,
-        explicit: options.parameters.as_ref().map(ExplicitParameters::chain).transpose()?,
-    };
+    let explicit = options.parameters.as_ref().map(ExplicitParameters::chain).transpose()?;
     if let Some(explicit) = &options.parameters {
         explicit.hold(options.security)?;
     }
+    let goal = Goal {
+        ring_types: options.ring_types(),
+        security: options.security,
+        precision: options.precision,
+        input_range: options.input_range,
+        explicit,
+    };
     let found = management::search(&slots, &weights, &ranges, &goal, &options.cost, &options.calibration)?;
     let parameters = choose_primes(&found.plan, &found.simulation, options.security)?;
     let circuit = management::emit(&slots, &weights, &found.plan, &parameters)?;
@@ -103,18 +105,19 @@ fn choose_primes(
     simulation: &Simulation,
     security: Security,
 ) -> Result<Parameters, CompileError> {
-    let mut search = PrimeSearch::new(plan.log_n);
+    let mut search = PrimeSearch::for_ring(plan.ring);
     let mut take = |sizes: &[f64]| -> Result<Vec<u64>, CompileError> {
         let found = |&bits: &f64| {
             search.take_near(bits).ok_or_else(|| CompileError::Option {
                 name: "params",
-                reason: format!("there are not enough primes of {bits:.0} bits for ring degree 2^{}", plan.log_n),
+                reason: format!("there are not enough primes of {bits:.0} bits for the ring {}", plan.ring),
             })
         };
         sizes.iter().map(found).collect()
     };
     let special_primes = take(&simulation.special)?;
     let moduli = take(&simulation.moduli)?;
-    let literal = Literal { log_n: plan.log_n, moduli, special_primes, security };
+    let Ring { ring_type, log_n } = plan.ring;
+    let literal = Literal { ring_type, log_n, moduli, special_primes, security };
     Parameters::new(literal).map_err(|e: ParameterError| CompileError::Parameters(e))
 }

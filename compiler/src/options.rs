@@ -1,4 +1,6 @@
-use hec_ir::parameters::{MAX_LOG_N, MAX_PRIME_BITS, MIN_LOG_N, ParameterError, Security, max_log_qp};
+use hec_ir::parameters::{
+    MAX_LOG_N, MAX_PRIME_BITS, MIN_LOG_N, ParameterError, PrimeSearch, Ring, RingType, Security, max_log_qp,
+};
 
 use crate::cost::CostModel;
 use crate::error::CompileError;
@@ -10,6 +12,9 @@ use crate::ranges::Samples;
 pub struct Options {
     /// Security level.
     pub security: Security,
+    /// The ring; `None` for the one that costs least for each slot of a full batch. The conjugate-invariant ring has twice the
+    /// slots at nearly the same price, and one bit of precision less.
+    pub ring_type: Option<RingType>,
     /// Bits of precision wanted at the outputs: log2 of the largest output over the largest error.
     pub precision: f64,
     /// The range of every input element.
@@ -29,6 +34,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             security: Security::Bits128,
+            ring_type: None,
             precision: 10.0,
             input_range: (0.0, 1.0),
             calibration: Samples::new(),
@@ -62,6 +68,13 @@ impl ExplicitParameters {
         Err(ParameterError::Insecure { log_n, found, allowed, wanted: security.bits() }.into())
     }
 
+    /// Whether there are primes of these sizes for the ring.
+    pub(crate) fn has_primes(&self, ring_type: RingType) -> bool {
+        let log_n = self.poly_modulus_degree.trailing_zeros();
+        let mut search = PrimeSearch::for_ring(Ring { ring_type, log_n });
+        self.coeff_modulus.iter().all(|&bits| search.take_near(prime_bits(bits)).is_some())
+    }
+
     pub(crate) fn chain(&self) -> Result<Explicit, CompileError> {
         let refuse = |reason: String| CompileError::Option { name: "params", reason };
         let log_n = self.poly_modulus_degree.trailing_zeros();
@@ -80,12 +93,26 @@ impl ExplicitParameters {
         let Some((_, chain)) = self.coeff_modulus.split_last().filter(|(_, chain)| !chain.is_empty()) else {
             return Err(refuse("coeff_modulus needs at least two primes, the last of which is special".to_owned()));
         };
-        let moduli = chain.iter().map(|&bits| f64::from(bits).min(crate::management::PRIME_BITS)).collect();
+        let moduli = chain.iter().map(|&bits| prime_bits(bits)).collect();
         Ok(Explicit { log_n, moduli, special: 1, input_bits: self.scale_bits })
     }
 }
 
+fn prime_bits(bits: u32) -> f64 {
+    f64::from(bits).min(crate::management::PRIME_BITS)
+}
+
 impl Options {
+    /// The rings to choose from, in order of preference: the one asked for, or those that the given primes allow.
+    pub(crate) fn ring_types(&self) -> Vec<RingType> {
+        let explicit = self.parameters.as_ref();
+        match self.ring_type {
+            Some(ring_type) => vec![ring_type],
+            None if explicit.is_some_and(|e| !e.has_primes(RingType::ConjugateInvariant)) => vec![RingType::Standard],
+            None => vec![RingType::ConjugateInvariant, RingType::Standard],
+        }
+    }
+
     pub(crate) fn check(&self) -> Result<(), CompileError> {
         let (lo, hi) = self.input_range;
         if !(lo.is_finite() && hi.is_finite() && lo <= hi) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hec_ir::Scale;
 use hec_ir::ckks::MAX_WEIGHT_BITS;
-use hec_ir::matrix::{Block, BlockMatrix, Shape};
+use hec_ir::matrix::{Block, BlockMatrix, BlockShape};
 use hec_ir::slots::{Combine, Op, SlotGraph};
 
 /// The weights of one combine.
@@ -21,7 +21,7 @@ pub enum Weights {
 pub struct Matrix {
     matrix: Arc<BlockMatrix<f64>>,
     bias: Arc<[f64]>,
-    shape: Shape,
+    shape: BlockShape,
     largest: f64,
     integral: bool,
     row_norm: f64,
@@ -76,9 +76,9 @@ impl Weights {
     }
 
     /// Size, for an operand of `operands`.
-    pub fn shape(&self, operands: usize) -> Shape {
+    pub fn shape(&self, operands: usize) -> BlockShape {
         match self {
-            Self::Identity => Shape::diagonal(operands),
+            Self::Identity => BlockShape::diagonal(operands),
             Self::Matrix(m) => m.shape,
         }
     }

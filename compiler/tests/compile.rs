@@ -5,9 +5,9 @@ mod common;
 use hec_compiler::management::{self, Goal, Plan, ProductPolicy};
 use hec_compiler::ranges::{Ranges, Samples};
 use hec_compiler::weights::Weights;
-use hec_compiler::{CompileError, ExplicitParameters, Options, compile, lower};
+use hec_compiler::{Compilation, CompileError, ExplicitParameters, Options, compile, lower};
 use hec_ir::ckks;
-use hec_ir::parameters::Security;
+use hec_ir::parameters::{Ring, RingType, Security};
 use hec_ir::tensor::TensorGraph;
 
 #[test]
@@ -17,7 +17,7 @@ fn cryptonets_is_squashed_and_managed() {
     insta::assert_snapshot!(compiled.decisions);
     assert_eq!(
         ckks::counts(compiled.program.circuit()),
-        ckks::OpCounts { scalar_products: 105_980, products: 945, key_switches: 0, rescales: 0, additions: 0 }
+        ckks::OpCounts { scalar_products: 105_980, products: 945, key_switches: 0, rescales: 100, additions: 0 }
     );
 }
 
@@ -75,6 +75,39 @@ fn explicit_parameters_stand_under_the_same_check() {
 }
 
 #[test]
+fn the_ring_is_the_cheapest_for_a_sample_unless_asked_for() {
+    let compiled = |ring_type, parameters| {
+        let options = Options { ring_type, parameters, precision: 6.0, ..Options::default() };
+        compile(&common::cryptonets(), &options).expect("compiles")
+    };
+    let ring = |compiled: &Compilation| compiled.program.parameters().ring();
+    let [auto, standard, invariant] =
+        [None, Some(RingType::Standard), Some(RingType::ConjugateInvariant)].map(|asked| compiled(asked, None));
+    assert_eq!(ring(&auto), ring(&invariant));
+    assert_eq!(ring(&invariant).ring_type, RingType::ConjugateInvariant);
+    assert_eq!(ring(&standard).ring_type, RingType::Standard);
+    assert_eq!(auto.decisions.batch, ring(&auto).degree());
+    let per_sample = |compiled: &Compilation| compiled.decisions.seconds / compiled.decisions.batch as f64;
+    assert!(per_sample(&auto) < 0.6 * per_sample(&standard));
+    let said = auto.decisions.to_string();
+    assert!(said.contains("(conjugate-invariant, the least cost a sample)"), "{said}");
+    assert!(said.contains("standard") && said.contains("dearer"), "{said}");
+    assert!(standard.decisions.to_string().contains("(standard, as asked for)"));
+
+    let explicit = |coeff_modulus: &[u32]| {
+        let coeff_modulus = coeff_modulus.to_vec();
+        Some(ExplicitParameters { poly_modulus_degree: 8192, coeff_modulus, scale_bits: None })
+    };
+    let given = compiled(None, explicit(&[49, 49, 49, 49]));
+    assert_eq!(ring(&given), Ring::conjugate_invariant(13));
+    let given = compiled(Some(RingType::Standard), explicit(&[49, 49, 49, 49]));
+    assert_eq!(ring(&given), Ring::standard(13));
+    // Two primes of about 16 bits are 1 modulo 2N = 2^14, 49153 and 65537; only the second is 1 modulo 4N.
+    let given = compiled(None, explicit(&[49, 49, 49, 16, 16]));
+    assert_eq!(ring(&given), Ring::standard(13));
+}
+
+#[test]
 fn branches_of_different_scales_are_brought_together() {
     let mut m = common::Model::new();
     let x = m.input("x", &[1, 8]);
@@ -93,7 +126,13 @@ fn the_search_finds_what_trying_every_policy_finds() {
     let (_, slots) = lower(&common::cryptonets()).expect("packs");
     let weights = Weights::of_graph(&slots);
     let ranges = Ranges::of_graph(&slots, (0.0, 1.0), &Samples::new());
-    let goal = Goal { security: Security::Bits128, precision: 10.0, input_range: (0.0, 1.0), explicit: None };
+    let goal = Goal {
+        ring_types: RingType::ALL.to_vec(),
+        security: Security::Bits128,
+        precision: 10.0,
+        input_range: (0.0, 1.0),
+        explicit: None,
+    };
     let cost = Options::default().cost;
     let found = management::search(&slots, &weights, &ranges, &goal, &cost, &Samples::new()).expect("a plan");
     let model = management::Model { cost: &cost, rounding_factor: 1.0 };

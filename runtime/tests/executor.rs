@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use hec_ir::ckks::{Circuit, Ckks, Combine, DropLevel, Input, Op};
 use hec_ir::matrix::BlockMatrix;
-use hec_ir::parameters::{Literal, Parameters, PrimeSearch, Security};
+use hec_ir::parameters::{Literal, Parameters, PrimeSearch, RingType, Security};
 use hec_ir::slots::{Gather, Layout};
 use hec_ir::{Builder, Scale, Value};
 use hec_runtime::{EngineError, Evaluator, Layer, Metadata, Progress, RunError, Silent, execute};
@@ -116,7 +116,14 @@ fn parameters() -> Parameters {
     let mut search = PrimeSearch::new(10);
     let special_primes = vec![search.take(50).unwrap()];
     let moduli = [49, 40, 40, 40, 40, 40].map(|bits| search.take(bits).unwrap()).to_vec();
-    Parameters::insecure_for_tests(Literal { log_n: 10, moduli, special_primes, security: Security::Bits128 }).unwrap()
+    Parameters::insecure_for_tests(Literal {
+        ring_type: RingType::Standard,
+        log_n: 10,
+        moduli,
+        special_primes,
+        security: Security::Bits128,
+    })
+    .unwrap()
 }
 
 fn scale() -> Scale {

@@ -38,10 +38,11 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let inputs = files::inputs(&Port::inputs_of(program.source()), &arguments.input, card.as_ref(), Some(limit))?;
     let samples = inputs.values().next().map_or(0, |batch| batch.samples);
     console::print(&format!(
-        "{} on {}: {samples} samples a run, N = 2^{}, log2(QP) = {:.1}, median of {} runs (and the fastest), seconds",
+        "{} on {}: {samples} samples a run in batches of {full}, N = 2^{} ({} ring), log2(QP) = {:.1}, median of {} runs (and the fastest), seconds",
         arguments.file.display(),
         backend.name(),
         program.parameters().log_n(),
+        program.parameters().ring().ring_type,
         program.parameters().log_qp(),
         arguments.runs
     ));

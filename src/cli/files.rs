@@ -58,7 +58,7 @@ fn read_bounded(path: &Path) -> Result<Vec<u8>, Failure> {
 
 /// Compiles a model as the options and its card say.
 pub fn compile(model: &TensorGraph, card: Option<&Card>, asked: &CompileOptions) -> Result<Compilation, Failure> {
-    let mut options = Options { precision: asked.precision, ..Options::default() };
+    let mut options = Options { precision: asked.precision, ring_type: asked.ring.asked(), ..Options::default() };
     options.security = Security::from_bits(asked.security).unwrap_or(options.security);
     options.parameters = asked.params.as_deref().map(parameters).transpose()?;
     options.memory = asked.memory;
@@ -93,6 +93,13 @@ pub fn already_compiled(program: &Program, asked: &CompileOptions) -> Result<(),
         let wanted = asked.security;
         return Err(format!(
             "the program was compiled for {security} bits of security, not {wanted}: compile the model again"
+        )
+        .into());
+    }
+    let ring_type = program.parameters().ring().ring_type;
+    if let Some(wanted) = asked.ring.asked().filter(|&wanted| wanted != ring_type) {
+        return Err(format!(
+            "the program was compiled for the {ring_type} ring, not the {wanted} one: compile it again"
         )
         .into());
     }

@@ -74,6 +74,10 @@ struct CompileOptions {
     /// Bits of security.
     #[arg(long, default_value_t = 128, value_parser = security)]
     security: u32,
+    /// The ring of the polynomials: conjugate-invariant has N real slots, standard has N/2 complex ones; auto takes the one that
+    /// costs least for each sample of a full batch.
+    #[arg(long, value_enum, default_value_t = RingChoice::Auto)]
+    ring: RingChoice,
     /// Bits of precision wanted at the outputs: log2 of the largest output over the largest error.
     #[arg(long, default_value_t = 10.0, value_name = "BITS")]
     precision: f64,
@@ -120,6 +124,24 @@ fn memory_size(text: &str) -> Result<u64, String> {
     match (number, unit) {
         (Some(number), Some((_, unit))) => Ok((number * unit) as u64),
         _ => Err("expected a size such as 4GiB, 500MB or 123456".to_owned()),
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum RingChoice {
+    Auto,
+    Standard,
+    ConjugateInvariant,
+}
+
+impl RingChoice {
+    /// The ring type asked for, if any.
+    fn asked(self) -> Option<hec::RingType> {
+        match self {
+            Self::Auto => None,
+            Self::Standard => Some(hec::RingType::Standard),
+            Self::ConjugateInvariant => Some(hec::RingType::ConjugateInvariant),
+        }
     }
 }
 

@@ -41,7 +41,9 @@ impl Report {
         let Report { errors, seconds, bytes, .. } = self;
         let parameters = self.parameters.as_ref().map(|p| {
             json!({
+                "ring_type": p.ring().ring_type.name(),
                 "log_n": p.log_n(),
+                "slots": p.slots(),
                 "log_qp": p.log_qp(),
                 "security": p.security().map(|s| s.bits()),
                 "scale_bits": self.scale_bits,
@@ -105,7 +107,13 @@ impl Report {
                 ("encrypted output", megabytes(bytes.output)),
                 (
                     "parameters",
-                    format!("N = 2^{}, log2(QP) = {:.1}, {security} bits of security", p.log_n(), p.log_qp()),
+                    format!(
+                        "N = 2^{} ({} ring, {} slots), log2(QP) = {:.1}, {security} bits of security",
+                        p.log_n(),
+                        p.ring().ring_type,
+                        p.slots(),
+                        p.log_qp()
+                    ),
                 ),
             ]);
         }

@@ -37,6 +37,21 @@ fn options_change_what_is_decided() {
 }
 
 #[test]
+fn the_ring_is_the_compiler_s_choice_or_the_user_s() {
+    let folder = Folder::new();
+    folder.write("small.onnx", small().bytes());
+    let said = |arguments: &[&str]| folder.hec(&[&["compile", "small.onnx"], arguments].concat()).ok().stdout;
+    assert!(said(&[]).contains("(conjugate-invariant, the least cost a sample)"));
+    assert!(said(&["--ring", "standard", "-o", "standard.hec"]).contains("(standard, as asked for)"));
+    let asked = said(&["--ring", "conjugate-invariant", "-o", "invariant.hec"]);
+    assert!(asked.contains("(conjugate-invariant, as asked for)"), "{asked}");
+    assert!(folder.read("small.hec") == folder.read("invariant.hec"));
+    let run = folder.hec(&["run", "standard.hec", "--ring", "conjugate-invariant"]);
+    run.error_with(&["compiled for the standard ring, not the conjugate-invariant one"]);
+    folder.hec(&["compile", "small.onnx", "--ring", "complex"]).usage_with("conjugate-invariant");
+}
+
+#[test]
 fn a_program_is_not_compiled_again() {
     let folder = Folder::new();
     folder.write("small.onnx", small().bytes());

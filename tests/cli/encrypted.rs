@@ -29,6 +29,8 @@ fn check_report(report: &Value, samples: u64, security: Option<u64>) {
     assert!(number("/batches") >= 1.0);
     if let Some(bits) = security {
         assert_eq!(report["parameters"]["security"], bits);
+        assert_eq!(report["parameters"]["ring_type"], "conjugate-invariant");
+        assert_eq!(number("/parameters/slots"), number("/parameters/log_n").exp2());
         assert!((11.0..=17.0).contains(&number("/parameters/log_n")), "{report}");
         assert!((40.0..3600.0).contains(&number("/parameters/log_qp")), "{report}");
         assert!((10.0..=60.0).contains(&number("/parameters/scale_bits")), "{report}");
@@ -106,6 +108,7 @@ fn a_program_runs_with_explicit_data_and_prints_a_table() {
     for name in ["peak memory", "evaluation keys", "encrypted input", "encrypted output"] {
         assert!(row(name).ends_with(" MB"), "{said:?}");
     }
+    assert!(row("parameters").contains("(conjugate-invariant ring, "), "{said:?}");
     assert!(row("parameters").starts_with("N = 2^") && row("parameters").ends_with("128 bits of security"), "{said:?}");
     // Without a card beside it, a program has no samples of its own.
     folder.hec(&["run", "net.hec"]).error_with(&["no samples for input \"image\"", "--input FILE"]);

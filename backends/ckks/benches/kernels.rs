@@ -10,7 +10,7 @@ use hec_ckks::arithmetic::Modulus;
 use hec_ckks::kernels::{self, BaseConversion, PreparedMatrix, Simd};
 use hec_ckks::ntt::NttTable;
 use hec_ir::matrix::{Block, BlockMatrix};
-use hec_ir::parameters::PrimeSearch;
+use hec_ir::parameters::{PrimeSearch, Ring};
 
 fn main() {
     divan::main();
@@ -40,7 +40,7 @@ fn slices(all: &[Vec<u64>]) -> Vec<&[u64]> {
 #[divan::bench(args = [12, 13, 14, 15, 16])]
 fn ntt_forward(bencher: Bencher, log_n: u32) {
     let q = prime(log_n, 50);
-    let table = NttTable::new(q, log_n);
+    let table = NttTable::new(q, Ring::standard(log_n));
     let mut a = residues(q, 1 << log_n, 0);
     bencher.bench_local(|| table.forward(&mut a));
 }
@@ -48,7 +48,23 @@ fn ntt_forward(bencher: Bencher, log_n: u32) {
 #[divan::bench(args = [12, 13, 14, 15, 16])]
 fn ntt_inverse(bencher: Bencher, log_n: u32) {
     let q = prime(log_n, 50);
-    let table = NttTable::new(q, log_n);
+    let table = NttTable::new(q, Ring::standard(log_n));
+    let mut a = residues(q, 1 << log_n, 0);
+    bencher.bench_local(|| table.inverse(&mut a));
+}
+
+#[divan::bench(args = [12, 13, 14, 15, 16])]
+fn ntt_forward_conjugate_invariant(bencher: Bencher, log_n: u32) {
+    let q = prime(log_n + 1, 50);
+    let table = NttTable::new(q, Ring::conjugate_invariant(log_n));
+    let mut a = residues(q, 1 << log_n, 0);
+    bencher.bench_local(|| table.forward(&mut a));
+}
+
+#[divan::bench(args = [12, 13, 14, 15, 16])]
+fn ntt_inverse_conjugate_invariant(bencher: Bencher, log_n: u32) {
+    let q = prime(log_n + 1, 50);
+    let table = NttTable::new(q, Ring::conjugate_invariant(log_n));
     let mut a = residues(q, 1 << log_n, 0);
     bencher.bench_local(|| table.inverse(&mut a));
 }
@@ -56,7 +72,7 @@ fn ntt_inverse(bencher: Bencher, log_n: u32) {
 #[divan::bench(args = [13, 14])]
 fn ntt_forward_portable(bencher: Bencher, log_n: u32) {
     let q = prime(log_n, 50);
-    let table = NttTable::with_simd(q, log_n, Simd::Portable);
+    let table = NttTable::with_simd(q, Ring::standard(log_n), Simd::Portable);
     let mut a = residues(q, 1 << log_n, 0);
     bencher.bench_local(|| table.forward(&mut a));
 }

@@ -11,7 +11,7 @@ use hec_ckks::{
     RelinearizationKeys, SecretKey, TransformSettings, evaluate,
 };
 use hec_ir::Scale;
-use hec_ir::parameters::{Literal, Parameters, PrimeSearch, Security};
+use hec_ir::parameters::{Literal, Parameters, PrimeSearch, RingType, Security};
 
 fn main() {
     divan::main();
@@ -46,7 +46,8 @@ impl Fixture {
         let mut search = PrimeSearch::new(log_n);
         let mut take = |bits, count| (0..count).map(|_| search.take(bits).unwrap_or(0)).collect::<Vec<u64>>();
         let (moduli, special_primes) = (take(40, limbs), take(48, special));
-        let literal = Literal { log_n, moduli, special_primes, security: Security::Bits128 };
+        let literal =
+            Literal { ring_type: RingType::Standard, log_n, moduli, special_primes, security: Security::Bits128 };
         let context = Context::new(&Parameters::new(literal).unwrap_or_else(|error| panic!("{error}")));
         let mut randomness = Randomness::from_os().unwrap_or_else(|error| panic!("{error}"));
         let secret = SecretKey::generate(&context, &mut randomness);

@@ -9,7 +9,7 @@ use std::time::Instant;
 use hec_ckks::{Ciphertext, Context, PreparedMatrix, Randomness, RelinearizationKeys, SecretKey, evaluate};
 use hec_ir::Scale;
 use hec_ir::matrix::BlockMatrix;
-use hec_ir::parameters::{Literal, Parameters, PrimeSearch, Security};
+use hec_ir::parameters::{Literal, Parameters, PrimeSearch, RingType, Security};
 
 /// Length of the vectors. One ciphertext holds one element of all of them, a vector in each slot.
 const LENGTH: usize = 16;
@@ -18,7 +18,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut search = PrimeSearch::new(13);
     let mut take = |bits| search.take(bits).ok_or("no such prime");
     let (moduli, special_primes) = (vec![take(50)?, take(40)?, take(40)?], vec![take(50)?]);
-    let literal = Literal { log_n: 13, moduli, special_primes, security: Security::Bits128 };
+    let literal =
+        Literal { ring_type: RingType::Standard, log_n: 13, moduli, special_primes, security: Security::Bits128 };
     let parameters = Parameters::new(literal)?;
     let context = Context::new(&parameters);
     let (slots, top, scale) = (parameters.slots(), context.max_level(), Scale::power_of_two(40));

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use hec_ckks::{Ciphertext, Context, PublicKey, Randomness, RelinearizationKeys, SecretKey, evaluate};
 use hec_ir::Scale;
-use hec_ir::parameters::{Literal, Parameters, PrimeSearch, Security};
+use hec_ir::parameters::{Literal, Parameters, PrimeSearch, RingType, Security};
 
 /// Name, log2 of the ring degree, sizes of the chain and of the special primes, log2 of the scale.
 type Set = (&'static str, u32, Vec<u32>, Vec<u32>, i32);
@@ -27,7 +27,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn measure((name, log_n, moduli, special, scale): Set) -> Result<(), Box<dyn std::error::Error>> {
     let mut primes = PrimeSearch::new(log_n);
     let mut take = |sizes: Vec<u32>| sizes.into_iter().map(|bits| primes.take(bits).expect("a prime")).collect();
-    let literal = Literal { log_n, moduli: take(moduli), special_primes: take(special), security: Security::Bits128 };
+    let literal = Literal {
+        ring_type: RingType::Standard,
+        log_n,
+        moduli: take(moduli),
+        special_primes: take(special),
+        security: Security::Bits128,
+    };
     let parameters = Parameters::new(literal)?;
     let context = Context::new(&parameters);
     let mut randomness = Randomness::from_os()?;

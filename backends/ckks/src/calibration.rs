@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use hec_ir::Scale;
 use hec_ir::matrix::{Block, BlockMatrix};
-use hec_ir::parameters::{Literal, ParameterError, Parameters, PrimeSearch, Security};
+use hec_ir::parameters::{Literal, ParameterError, Parameters, PrimeSearch, RingType, Security};
 
 use crate::arithmetic::Modulus;
 use crate::context::Context;
@@ -53,11 +53,17 @@ pub enum CalibrationError {
 pub fn measure() -> Result<Vec<Constant>, CalibrationError> {
     let mut search = PrimeSearch::new(LOG_N);
     let moduli = (0..3).filter_map(|_| search.take(PRIME_BITS)).collect();
-    let literal = Literal { log_n: LOG_N, moduli, special_primes: Vec::new(), security: Security::Bits128 };
+    let literal = Literal {
+        log_n: LOG_N,
+        ring_type: RingType::Standard,
+        moduli,
+        special_primes: Vec::new(),
+        security: Security::Bits128,
+    };
     let parameters = Parameters::new(literal)?;
     let q = Modulus::new(parameters.moduli()[0]);
     let mut constants = matrices(q);
-    let table = NttTable::new(q, LOG_N);
+    let table = NttTable::new(q, parameters.ring());
     let mut x = residues(q, 1);
     let y = residues(q, 2);
     let butterflies = N as f64 / 2.0 * f64::from(LOG_N);

@@ -3,12 +3,12 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use hec_ir::Scale;
-use hec_ir::parameters::Parameters;
+use hec_ir::parameters::{Parameters, Ring};
 
 use crate::arithmetic::Modulus;
-use crate::automorphism;
+use crate::automorphism::{self, Automorphism};
 use crate::count::{Counters, Work};
-use crate::encoding::fft::SpecialFft;
+use crate::encoding::embedding::Embedding;
 use crate::error::Error;
 use crate::kernels::BaseConversion;
 use crate::ntt::NttTable;
@@ -27,7 +27,7 @@ struct Inner {
     /// The chain, then the special primes. A *row* is an index into this.
     moduli: Vec<Modulus>,
     tables: Vec<NttTable>,
-    fft: SpecialFft,
+    embedding: Embedding,
     switches: Vec<OnceLock<Switch>>,
     /// By Galois element.
     permutations: Mutex<BTreeMap<u64, Arc<[u32]>>>,
@@ -62,16 +62,16 @@ pub(crate) struct Digit {
 impl Context {
     /// Computes the tables for `parameters`. Constants of key switching are computed when a level first needs them.
     pub fn new(parameters: &Parameters) -> Self {
-        let log_n = parameters.log_n();
+        let ring = parameters.ring();
         let primes = parameters.moduli().iter().chain(parameters.special_primes());
         let moduli: Vec<Modulus> = primes.map(|&q| Modulus::new(q)).collect();
-        let tables = moduli.iter().map(|&q| NttTable::new(q, log_n)).collect();
+        let tables = moduli.iter().map(|&q| NttTable::new(q, ring)).collect();
         let switches = parameters.moduli().iter().map(|_| OnceLock::new()).collect();
-        let fft = SpecialFft::new(log_n - 1);
+        let embedding = Embedding::new(ring);
         let permutations = Mutex::default();
         let (pool, counters) = (Arc::default(), Counters::default());
         let parameters = parameters.clone();
-        Self(Arc::new(Inner { parameters, moduli, tables, fft, switches, permutations, pool, counters }))
+        Self(Arc::new(Inner { parameters, moduli, tables, embedding, switches, permutations, pool, counters }))
     }
 
     /// The parameters.
@@ -82,6 +82,10 @@ impl Context {
     /// The level of the whole chain, at which fresh ciphertexts may be made.
     pub fn max_level(&self) -> usize {
         self.parameters().max_level()
+    }
+
+    pub(crate) fn ring(&self) -> Ring {
+        self.parameters().ring()
     }
 
     pub(crate) fn n(&self) -> usize {
@@ -104,8 +108,8 @@ impl Context {
         self.0.pool.clear();
     }
 
-    pub(crate) fn fft(&self) -> &SpecialFft {
-        &self.0.fft
+    pub(crate) fn embedding(&self) -> &Embedding {
+        &self.0.embedding
     }
 
     /// The primes `q_0 ..= q_level`.
@@ -179,11 +183,19 @@ impl Context {
         }
     }
 
-    /// The automorphism of an odd element below `2N` as a permutation in the NTT domain. Tables are kept: 4 N bytes for
+    /// The Galois element of an automorphism.
+    ///
+    /// # Errors
+    /// [`Error::NoConjugation`] for conjugation in the conjugate-invariant ring.
+    pub(crate) fn galois_element(&self, operation: &'static str, automorphism: Automorphism) -> Result<u64, Error> {
+        automorphism.galois_element(self.ring()).ok_or(Error::NoConjugation { operation })
+    }
+
+    /// The automorphism of a Galois element as a permutation in the NTT domain. Tables are kept: 4 N bytes for
     /// each element that was ever used.
     pub(crate) fn permutation(&self, element: u64) -> Arc<[u32]> {
         let mut known = self.0.permutations.lock().unwrap_or_else(PoisonError::into_inner);
-        let make = || automorphism::permutation(element, self.parameters().log_n()).into();
+        let make = || automorphism::permutation(element, self.ring()).into();
         Arc::clone(known.entry(element).or_insert_with(make))
     }
 

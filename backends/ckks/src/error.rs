@@ -134,6 +134,20 @@ pub enum Error {
         /// Values given.
         found: usize,
     },
+    /// The slots of the conjugate-invariant ring are real.
+    #[error("{operation}: the slots of the conjugate-invariant ring are real, so there is nothing to conjugate")]
+    NoConjugation {
+        /// The operation.
+        operation: &'static str,
+    },
+    /// A complex number is to be encoded where slots are real.
+    #[error("{operation}: the number at index {index} is not real, and the slots of the conjugate-invariant ring are")]
+    NotReal {
+        /// The operation.
+        operation: &'static str,
+        /// Where it is.
+        index: usize,
+    },
     /// A linear transform has no diagonals.
     #[error("linear transform: expected at least one diagonal, found none")]
     NoDiagonals,

@@ -1,13 +1,16 @@
 //! A leveled RNS-CKKS engine in pure Rust, and its adapter to the runtime.
 //!
-//! CKKS computes with encrypted vectors of complex numbers, approximately: sums and products act on all N/2 *slots* of a
+//! CKKS computes with encrypted vectors of complex numbers, approximately: sums and products act on all *slots* of a
 //! vector at once, and the result carries a small error, as floating-point numbers do.
 //!
 //! # The mathematics
 //!
-//! - **Plaintexts** are polynomials in `R = Z[X]/(X^N + 1)`. The slots of `m` are its values at `zeta^(5^j)`, zeta a
+//! - **Plaintexts** are polynomials in `R = Z[X]/(X^N + 1)`. The N/2 slots of `m` are its values at `zeta^(5^j)`, zeta a
 //!   complex 2N-th root of unity; encoding multiplies by a *scale* and rounds ([`Context::encode`]). Cheon, Kim, Kim, Song,
 //!   eprint 2016/421.
+//! - **Real slots.** Where all numbers are real, the *conjugate-invariant ring* `R = Z[X + 1/X]/(X^2N + 1)` has N real slots in the
+//!   place of N/2 complex ones, at the same degree and price: values at the powers `5^j` of a 4N-th root. All of the below is
+//!   the same there, except that there is no conjugation ([`hec_ir::parameters::RingType`]; Kim and Song, eprint 2018/952).
 //! - **Ciphertexts** of degree `d` at level `l` are `c_0, .., c_d` in `R` modulo `Q_l = q_0 .. q_l` with `sum c_i s^i = m + e`:
 //!   fresh ones have degree 1, products add degrees. They are stored by residues modulo each prime, in the domain of the
 //!   number-theoretic transform (Cheon, Han, Kim, Kim, Song, eprint 2018/931).
@@ -39,14 +42,14 @@
 //! ```
 //! use hec_ckks::{Context, Randomness, RelinearizationKeys, SecretKey, evaluate};
 //! use hec_ir::Scale;
-//! use hec_ir::parameters::{Literal, Parameters, PrimeSearch, Security};
+//! use hec_ir::parameters::{Literal, Parameters, PrimeSearch, RingType, Security};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! // A chain of two primes, and one special prime: 106 bits, the most that 128-bit security allows at N = 4096.
 //! let mut search = PrimeSearch::new(12);
 //! let mut take = |bits| search.take(bits).ok_or("no such prime");
 //! let (moduli, special_primes) = (vec![take(38)?, take(30)?], vec![take(38)?]);
-//! let literal = Literal { log_n: 12, moduli, special_primes, security: Security::Bits128 };
+//! let literal = Literal { ring_type: RingType::Standard, log_n: 12, moduli, special_primes, security: Security::Bits128 };
 //! let context = Context::new(&Parameters::new(literal)?);
 //!
 //! // The client makes the keys and encrypts.

@@ -18,7 +18,7 @@ pub struct TransformSettings {
     /// The scale of the matrix. By default the prime `q_level`: the rescaling after the transform divides by just that,
     /// so that the operand's scale comes back exactly.
     pub scale: Option<Scale>,
-    /// The number of baby steps, a power of two of at most N/2. By default the one of least [`TransformCost::weight`].
+    /// The number of baby steps, a power of two of at most the number of slots. By default the one of least [`TransformCost::weight`].
     /// Transforms of one ciphertext share the rotations of their baby steps: equal numbers need fewest.
     pub baby_steps: Option<usize>,
 }
@@ -72,7 +72,7 @@ impl TransformCost {
 
 /// A linear map of the slots, with its diagonals encoded for ciphertexts of one level.
 ///
-/// The map is the sum over steps `k` of `d_k * rotate(x, k)`, slot by slot: entry `(r, r + k mod N/2)` of its matrix is
+/// The map is the sum over steps `k` of `d_k * rotate(x, k)`, slot by slot: entry `(r, r + k)` of its matrix, modulo the number of slots, is
 /// slot `r` of the *generalised diagonal* `d_k`. With `k = i + j`, `i` the remainder by the number of baby steps, it is
 /// `sum_j rotate(sum_i rotate(d_(i+j), -j) * rotate(x, i), j)`: rotations by the baby steps `i` of the operand, whose
 /// digits are computed once, and by the giant steps `j` of the inner sums (Halevi and Shoup, eprint 2018/244).
@@ -97,7 +97,7 @@ impl LinearTransform {
     ///
     /// # Errors
     /// [`Error::NoDiagonals`], [`Error::DiagonalLength`], [`Error::BabySteps`], [`Error::LevelTooHigh`]; as
-    /// [`Context::encode`]; [`Error::NoSpecialPrimes`], unless step 0 is all there is.
+    /// [`Context::encode_complex`]; [`Error::NoSpecialPrimes`], unless step 0 is all there is.
     pub fn new<V: Copy + Into<Complex>>(
         context: &Context,
         diagonals: &BTreeMap<i64, Vec<V>>,

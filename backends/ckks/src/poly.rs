@@ -8,7 +8,7 @@ use crate::scratch::Home;
 /// parallelism over ciphertexts does better.
 const PARALLEL_FROM: usize = 1 << 17;
 
-/// An element of `Z_q0[X]/(X^N + 1) x Z_q1[X]/(X^N + 1) x ..`: canonical residues, limb after limb.
+/// An element of the ring modulo `q_0`, `q_1`, ..: N canonical residues, limb after limb.
 ///
 /// Its limbs come from the heap, or from a pool to which they return: see [`Home`]. A clone lives where the original does.
 pub(crate) struct Poly {

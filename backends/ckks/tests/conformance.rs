@@ -8,15 +8,34 @@ const TOLERANCE: f64 = 1e-5;
 
 mod one_special_prime {
     use hec_ckks::adapter::CkksEngine;
+    use hec_ir::parameters::RingType;
     use hec_runtime::conformance::Setting;
 
-    hec_runtime::conformance!(CkksEngine, Setting { log_n: 11, special_primes: 1, tolerance: super::TOLERANCE });
+    hec_runtime::conformance!(
+        CkksEngine,
+        Setting { ring_type: RingType::Standard, log_n: 11, special_primes: 1, tolerance: super::TOLERANCE }
+    );
 }
 
 /// Digits of two primes.
 mod two_special_primes {
     use hec_ckks::adapter::CkksEngine;
+    use hec_ir::parameters::RingType;
     use hec_runtime::conformance::Setting;
 
-    hec_runtime::conformance!(CkksEngine, Setting { log_n: 12, special_primes: 2, tolerance: super::TOLERANCE });
+    hec_runtime::conformance!(
+        CkksEngine,
+        Setting { ring_type: RingType::Standard, log_n: 12, special_primes: 2, tolerance: super::TOLERANCE }
+    );
+}
+
+mod conjugate_invariant_ring {
+    use hec_ckks::adapter::CkksEngine;
+    use hec_ir::parameters::RingType;
+    use hec_runtime::conformance::Setting;
+
+    hec_runtime::conformance!(
+        CkksEngine,
+        Setting { ring_type: RingType::ConjugateInvariant, log_n: 11, special_primes: 2, tolerance: super::TOLERANCE }
+    );
 }

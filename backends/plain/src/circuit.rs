@@ -227,7 +227,7 @@ fn fits(what: &str, largest: f64, ty: &Type, parameters: &Parameters) -> Result<
 #[cfg(test)]
 mod tests {
     use hec_ir::Builder;
-    use hec_ir::parameters::{Literal, PrimeSearch, Security};
+    use hec_ir::parameters::{Literal, PrimeSearch, RingType, Security};
 
     use super::*;
 
@@ -235,6 +235,7 @@ mod tests {
         let mut search = PrimeSearch::new(10);
         let moduli = [49, 40, 40].map(|bits| search.take(bits).unwrap()).to_vec();
         Parameters::insecure_for_tests(Literal {
+            ring_type: RingType::Standard,
             log_n: 10,
             moduli,
             special_primes: vec![],

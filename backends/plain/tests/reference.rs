@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use hec_ir::ckks::{self, Ckks};
 use hec_ir::matrix::{Block, BlockMatrix};
-use hec_ir::parameters::{Literal, Parameters, PrimeSearch, Security};
+use hec_ir::parameters::{Literal, Parameters, PrimeSearch, RingType, Security};
 use hec_ir::slots::Layout;
 use hec_ir::tensor::{
     Binary, Constant, Element, Input, MatMul, Op, Polynomial, Tensor, TensorGraph, TensorType, Tensors, Unsupported,
@@ -53,7 +53,13 @@ fn model() -> TensorGraph {
 fn circuit() -> ckks::Circuit {
     let mut search = PrimeSearch::new(10);
     let moduli = [49, 40, 40].map(|bits| search.take(bits).unwrap()).to_vec();
-    let literal = Literal { log_n: 10, moduli, special_primes: vec![], security: Security::Bits128 };
+    let literal = Literal {
+        ring_type: RingType::Standard,
+        log_n: 10,
+        moduli,
+        special_primes: vec![],
+        security: Security::Bits128,
+    };
     let mut b = Builder::<Ckks>::new(Parameters::insecure_for_tests(literal).unwrap());
     let (layout, level) = (Layout::Batch { shape: vec![1, 2] }, 2);
     let x = ckks::Op::Input(ckks::Input { name: "x".to_owned(), layout, level, scale: Scale::power_of_two(40) });

@@ -132,7 +132,7 @@ impl<T> BlockMatrix<T> {
 
 /// What kernels for a [`BlockMatrix`] go by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shape {
+pub struct BlockShape {
     /// Number of weights.
     pub multiply_adds: usize,
     /// Number of blocks.
@@ -154,7 +154,7 @@ const DIGITS_PAY: usize = 24;
 /// Columns of which a narrow tile fits a cache, all at once.
 const PACKED_WHOLE: usize = 4096;
 
-impl Shape {
+impl BlockShape {
     /// Of a diagonal.
     pub fn diagonal(length: usize) -> Self {
         Self { multiply_adds: length, blocks: length, packed: length, sums: length, operands: length, results: length }
@@ -173,9 +173,9 @@ impl Shape {
 
 impl<T> BlockMatrix<T> {
     /// What kernels go by.
-    pub fn shape(&self) -> Shape {
+    pub fn shape(&self) -> BlockShape {
         let total = |part: fn(&Block<T>) -> usize| self.blocks.iter().map(part).sum();
-        Shape {
+        BlockShape {
             multiply_adds: self.multiply_adds(),
             blocks: self.blocks.iter().filter(|block| !block.rows.is_empty()).count(),
             packed: total(|block| block.cols.len()),

@@ -16,6 +16,7 @@ pub use simulate::{Infeasible, Model, Requirement, Simulation, simulate};
 use hec_ir::Scale;
 use hec_ir::ckks::{MAX_DEGREE, MAX_WEIGHT_BITS};
 use hec_ir::graph::{Origin, Value};
+use hec_ir::parameters::Ring;
 use hec_ir::slots::{self, Op, SlotGraph};
 
 use crate::weights::Weights;
@@ -23,8 +24,8 @@ use crate::weights::Weights;
 /// Everything that is chosen.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// log2 of the ring degree.
-    pub log_n: u32,
+    /// The ring.
+    pub ring: Ring,
     /// Sizes of the primes.
     pub chain: Chain,
     /// Number of special primes for key switching.

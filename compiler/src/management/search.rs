@@ -1,7 +1,7 @@
 //! The search for the cheapest plan that is precise and secure enough.
 
 use hec_ir::graph::Origin;
-use hec_ir::parameters::{MAX_LIMBS, MAX_LOG_N, Security, TABLE_NAME, max_log_qp};
+use hec_ir::parameters::{MAX_LIMBS, MAX_LOG_N, Ring, RingType, Security, TABLE_NAME, max_log_qp};
 use hec_ir::slots::SlotGraph;
 
 use super::simulate::{Infeasible, PRIME_BITS};
@@ -13,6 +13,8 @@ use crate::weights::Weights;
 /// What a plan has to reach.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Goal {
+    /// Which rings may be taken, in order of preference at equal cost.
+    pub ring_types: Vec<RingType>,
     /// Bounds log2(QP).
     pub security: Security,
     /// Bits of precision at the outputs.
@@ -43,15 +45,15 @@ pub struct Found {
     pub plan: Plan,
     /// What it comes to.
     pub simulation: Simulation,
-    /// The best of each ring degree that was tried.
+    /// The best of each ring that was tried.
     pub candidates: Vec<Candidate>,
 }
 
-/// The best plan of one ring degree.
+/// The best plan of one ring.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Candidate {
-    /// log2 of the ring degree.
-    pub log_n: u32,
+    /// The ring.
+    pub ring: Ring,
     /// What it comes to.
     pub simulation: Simulation,
     /// Nanoseconds for one slot of a full batch.
@@ -142,8 +144,8 @@ const WEIGHT_BITS: std::ops::RangeInclusive<i32> = 4..=22;
 const WATERLINES: std::ops::RangeInclusive<i32> = 12..=60;
 const RESCALE_BITS: std::ops::RangeInclusive<i32> = 22..=49;
 
-/// Finds a plan for `graph`. Deterministic: coordinate descent from a grid of starts, ring degree by ring degree; then as much
-/// precision as the same cost allows. What the rounded weights do to the outputs is then measured on samples; if it is more
+/// Finds a plan for `graph`. Deterministic: coordinate descent from a grid of starts, ring degree by ring degree, and at each the
+/// ring types of the goal; the cheapest for each slot of a full batch is taken; then as much precision as the same cost allows. What the rounded weights do to the outputs is then measured on samples; if it is more
 /// than was predicted, the search is repeated with that in mind.
 ///
 /// # Errors
@@ -182,30 +184,38 @@ fn search_once(
 ) -> Result<Found, SearchError> {
     let space =
         Space { graph, weights, ranges, goal, model, products: product_count(graph), combines: combine_count(graph) };
-    let rings = goal.explicit.as_ref().map_or(MIN_SEARCHED_LOG_N..=MAX_LOG_N, |e| e.log_n..=e.log_n);
+    let degrees = goal.explicit.as_ref().map_or(MIN_SEARCHED_LOG_N..=MAX_LOG_N, |e| e.log_n..=e.log_n);
     let mut best: Option<(Plan, Scored, f64)> = None;
     let mut candidates = Vec::new();
     let mut closest: Option<(Scored, u32)> = None;
     let mut failure = None;
     let mut plans: Vec<Plan> = Vec::new();
-    for log_n in rings.rev() {
+    for log_n in degrees.rev() {
         let Some(allowed) = max_log_qp(goal.security, log_n).or(goal.explicit.as_ref().map(|_| 0)) else { continue };
-        let (plan, scored) = match space.best(log_n, &plans) {
-            Ok(best) => best,
-            Err(why) => {
-                failure = Some(why);
-                continue;
+        let mut here: Option<(Plan, Scored, f64)> = None;
+        for &ring_type in &goal.ring_types {
+            let ring = Ring { ring_type, log_n };
+            let related = plans.iter().filter(|plan| plan.ring.ring_type == ring_type || plan.ring.log_n == log_n);
+            let (plan, scored) = match space.best(ring, related) {
+                Ok(best) => best,
+                Err(why) => {
+                    failure = Some(why);
+                    continue;
+                }
+            };
+            let per_slot = scored.simulation.nanoseconds / ring.slots() as f64;
+            let feasible = scored.excess == 0.0;
+            candidates.push(Candidate { ring, simulation: scored.simulation.clone(), per_slot, allowed, feasible });
+            plans.push(plan.clone());
+            if !feasible {
+                closest.get_or_insert((scored, log_n));
+            } else if here.as_ref().is_none_or(|(_, _, twin)| per_slot < *twin) {
+                here = Some((plan, scored, per_slot));
             }
-        };
-        plans.push(plan.clone());
-        let per_slot = scored.simulation.nanoseconds / f64::from(log_n - 1).exp2();
-        let feasible = scored.excess == 0.0;
-        candidates.push(Candidate { log_n, simulation: scored.simulation.clone(), per_slot, allowed, feasible });
-        if !feasible {
-            closest.get_or_insert((scored, log_n));
-            continue;
         }
-        if best.as_ref().is_none_or(|(_, _, larger)| per_slot * LARGER_RING_GAIN <= *larger) {
+        if let Some((plan, scored, per_slot)) = here
+            && best.as_ref().is_none_or(|(_, _, larger)| per_slot * LARGER_RING_GAIN <= *larger)
+        {
             best = Some((plan, scored, per_slot));
         }
     }
@@ -272,9 +282,9 @@ impl Space<'_> {
         let simulation = simulate(self.graph, self.weights, self.ranges, plan, self.model)?;
         // A hundredth of a bit for each prime: primes are near their sizes, not at them.
         let size = simulation.log_qp() + 0.01 * (simulation.moduli.len() + simulation.special.len()) as f64;
-        let allowed = f64::from(max_log_qp(self.goal.security, plan.log_n).unwrap_or(0));
+        let allowed = f64::from(max_log_qp(self.goal.security, plan.ring.log_n).unwrap_or(0));
         // What the user gave is checked when the parameters are made.
-        let missing = missing_primes(&simulation, plan.log_n);
+        let missing = missing_primes(&simulation, plan.ring);
         let over = if self.goal.explicit.is_some() { 0.0 } else { (size - allowed).max(0.0) + missing };
         let shortfall = (self.goal.precision - simulation.precision).max(0.0);
         // Precision is bought with modulus, several bits for one: weigh it so that descent does not trade it away.
@@ -282,11 +292,11 @@ impl Space<'_> {
     }
 
     /// The best plan on one ring; `others` are the best of other rings, as further starts.
-    fn best(&self, log_n: u32, others: &[Plan]) -> Result<(Plan, Scored), Infeasible> {
+    fn best<'p>(&self, ring: Ring, others: impl Iterator<Item = &'p Plan>) -> Result<(Plan, Scored), Infeasible> {
         let mut starts: Vec<(Plan, Scored)> = Vec::new();
         let mut failure = None;
-        let others = others.iter().map(|plan| Plan { log_n, ..plan.clone() });
-        for plan in self.starts(log_n).into_iter().chain(others) {
+        let others = others.map(|plan| Plan { ring, ..plan.clone() });
+        for plan in self.starts(ring).into_iter().chain(others) {
             match self.score(&plan) {
                 Ok(scored) => starts.push((plan, scored)),
                 Err(why) => failure = Some(why),
@@ -304,7 +314,7 @@ impl Space<'_> {
         best.ok_or_else(|| failure.unwrap_or(Infeasible::Scales(Origin::from(""))))
     }
 
-    fn starts(&self, log_n: u32) -> Vec<Plan> {
+    fn starts(&self, ring: Ring) -> Vec<Plan> {
         let mut plans = Vec::new();
         let explicit = self.goal.explicit.as_ref();
         let chains: Vec<Chain> = match explicit {
@@ -317,7 +327,7 @@ impl Space<'_> {
                     for mask in 0..16u8 {
                         let policy = policy(mask);
                         plans.push(Plan {
-                            log_n,
+                            ring,
                             chain: chain.clone(),
                             special: explicit.map_or(1, |e| e.special.max(1)),
                             input_bits: explicit.and_then(|e| e.input_bits).unwrap_or(input_bits),
@@ -429,13 +439,13 @@ impl Space<'_> {
 }
 
 /// How many primes of the planned sizes are wanting: there must be enough of them so near that their sizes are as planned.
-fn missing_primes(simulation: &Simulation, log_n: u32) -> f64 {
+fn missing_primes(simulation: &Simulation, ring: Ring) -> f64 {
     /// One in so many of the primes within half a bit is near enough.
     const NEAR: f64 = 4.0;
     let count = simulation.moduli.len() + simulation.special.len();
     let smallest = simulation.moduli.iter().copied().fold(f64::INFINITY, f64::min);
-    // Dirichlet: primes = 1 mod 2N within half a bit of 2^b, of which there are about 2^b / (ln(2^b) sqrt(2) N).
-    let within = smallest.exp2() / (smallest * std::f64::consts::LN_2 * 2f64.sqrt() * f64::from(log_n).exp2());
+    // Dirichlet: primes = 1 mod M within half a bit of 2^b, of which there are about 2^b / (ln(2^b) sqrt(2) M/2).
+    let within = smallest.exp2() / (smallest * std::f64::consts::LN_2 * 2f64.sqrt() * ring.order() as f64 / 2.0);
     (count as f64 - (within / NEAR).min(MAX_LIMBS as f64)).max(0.0)
 }
 

@@ -1,11 +1,11 @@
 use hec_ir::Scale;
 use hec_ir::graph::{Origin, Value};
-use hec_ir::matrix::Shape;
+use hec_ir::matrix::BlockShape;
 use hec_ir::parameters::MAX_PRIME_BITS;
 use hec_ir::slots::{self, SlotGraph};
 
 use super::{Chain, Plan, State, Target, walk};
-use crate::cost::{CostModel, Ring};
+use crate::cost::{CostModel, Shape};
 use crate::noise;
 use crate::ranges::Ranges;
 use crate::weights::Weights;
@@ -91,12 +91,12 @@ pub fn simulate(
     let outputs = walk(graph, weights, plan, &mut run)?;
     let moduli = run.moduli()?;
     let special = run.special(&moduli);
-    let ring = Ring { log_n: plan.log_n, special: special.len() };
+    let shape = Shape { ring: plan.ring, special: special.len() };
     let limbs = |depth: usize| moduli.len() - depth;
-    let mut nanoseconds: f64 = run.work.iter().map(|work| work.price(cost, ring, &moduli)).sum();
+    let mut nanoseconds: f64 = run.work.iter().map(|work| work.price(cost, shape, &moduli)).sum();
     let (mut precision, mut rounding) = (f64::INFINITY, 0f64);
     for ((_, value), output) in outputs.iter().zip(graph.outputs()) {
-        nanoseconds += cost.decrypt(ring, limbs(value.state.depth), value.state.degree) * value.length as f64;
+        nanoseconds += cost.decrypt(shape, limbs(value.state.depth), value.state.degree) * value.length as f64;
         let range = ranges.typical(output.value);
         precision = precision.min((range / (6.0 * value.error)).log2());
         rounding = rounding.max(value.rounding);
@@ -121,23 +121,23 @@ struct Simulated {
 
 enum Work {
     Encrypt { count: usize },
-    Combine { depth: usize, degree: usize, weight_bits: i32, shape: Shape },
+    Combine { depth: usize, degree: usize, weight_bits: i32, shape: BlockShape },
     Product { depth: usize, degrees: (usize, usize), count: usize },
     Relinearize { depth: usize, degree: usize, count: usize },
     Rescale { depth: usize, degree: usize, count: usize },
 }
 
 impl Work {
-    fn price(&self, cost: &CostModel, ring: Ring, moduli: &[f64]) -> f64 {
+    fn price(&self, cost: &CostModel, size: Shape, moduli: &[f64]) -> f64 {
         let limbs = |depth: usize| moduli.len() - depth;
         match *self {
-            Self::Encrypt { count } => count as f64 * cost.encrypt(ring, limbs(0)),
+            Self::Encrypt { count } => count as f64 * cost.encrypt(size, limbs(0)),
             Self::Combine { depth, degree, weight_bits, shape } => {
-                cost.combine(ring, &moduli[..limbs(depth)], degree, weight_bits, shape)
+                cost.combine(size, &moduli[..limbs(depth)], degree, weight_bits, shape)
             }
-            Self::Product { depth, degrees, count } => count as f64 * cost.product(ring, limbs(depth), degrees),
-            Self::Relinearize { depth, degree, count } => count as f64 * cost.relinearize(ring, limbs(depth), degree),
-            Self::Rescale { depth, degree, count } => count as f64 * cost.rescale(ring, limbs(depth), degree),
+            Self::Product { depth, degrees, count } => count as f64 * cost.product(size, limbs(depth), degrees),
+            Self::Relinearize { depth, degree, count } => count as f64 * cost.relinearize(size, limbs(depth), degree),
+            Self::Rescale { depth, degree, count } => count as f64 * cost.rescale(size, limbs(depth), degree),
         }
     }
 }
@@ -217,7 +217,7 @@ impl Target for Run<'_> {
         self.work.push(Work::Encrypt { count: length });
         let scale = Scale::power_of_two(self.plan.input_bits);
         let bits = f64::from(self.plan.input_bits);
-        let error = noise::fresh(self.plan.log_n) / bits.exp2();
+        let error = noise::fresh(self.plan.ring) / bits.exp2();
         let state = State { depth: 0, degree: 1, scale, bits };
         let (bound, size) = (self.ranges.bound(node), self.ranges.size(node));
         self.require(Simulated { state, length, bound, size, error, rounding: 0.0 })
@@ -293,7 +293,7 @@ impl Target for Run<'_> {
         self.work.push(Work::Relinearize { depth, degree, count });
         // Limbs are not counted yet: a digit's error does not depend on them but for its number of digits.
         let (special, limb) = (self.plan.special.max(1), self.rescale_bits(0).unwrap_or(PRIME_BITS));
-        let added = noise::key_switch(self.plan.log_n, degree - 1, 8, special, [limb, (limb + 1.0).min(PRIME_BITS)]);
+        let added = noise::key_switch(self.plan.ring, degree - 1, 8, special, [limb, (limb + 1.0).min(PRIME_BITS)]);
         let error = x.error.hypot(added / x.state.bits.exp2());
         Ok(Simulated { state: State { degree: 1, ..x.state.clone() }, error, ..x.clone() })
     }
@@ -304,7 +304,7 @@ impl Target for Run<'_> {
         let bits = bits - self.rescale_bits(*depth).unwrap_or(0.0);
         let state = State { depth: depth + 1, degree: *degree, scale: scale.over(&placeholder(*depth)), bits };
         self.depth = self.depth.max(state.depth);
-        let error = x.error.hypot(noise::rescale(self.plan.log_n, *degree) / bits.exp2());
+        let error = x.error.hypot(noise::rescale(self.plan.ring, *degree) / bits.exp2());
         self.require(Simulated { state, error, ..x.clone() })
     }
 

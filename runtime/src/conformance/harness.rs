@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 
 use hec_ir::ckks::{Circuit, Ckks, Input, Op};
-use hec_ir::parameters::{Literal, Parameters, PrimeSearch, Security};
+use hec_ir::parameters::{Literal, Parameters, PrimeSearch, Ring, RingType, Security};
 use hec_ir::slots::Layout;
 use hec_ir::{Builder, Scale, Value};
 
@@ -17,6 +17,8 @@ pub type Verdict = Result<(), Box<dyn Error + Send + Sync>>;
 /// Under which parameters and how exactly an engine is tested.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Setting {
+    /// The ring.
+    pub ring_type: RingType,
     /// log2 of the ring degree; at least 10.
     pub log_n: u32,
     /// Number of special primes, at least 1.
@@ -42,14 +44,20 @@ impl Setting {
     /// # Errors
     /// If the ring degree is not supported.
     pub fn parameters(&self) -> Result<Parameters, Box<dyn Error + Send + Sync>> {
-        let mut search = PrimeSearch::new(self.log_n);
+        let mut search = PrimeSearch::for_ring(Ring { ring_type: self.ring_type, log_n: self.log_n });
         let mut take = |bits| search.take(bits).ok_or("there are not enough primes");
         let special_primes = (0..self.special_primes).map(|_| take(50)).collect::<Result<_, _>>()?;
         let mut moduli = vec![take(49)?];
         for _ in 0..TOP {
             moduli.push(take(40)?);
         }
-        let literal = Literal { log_n: self.log_n, moduli, special_primes, security: Security::Bits128 };
+        let literal = Literal {
+            ring_type: self.ring_type,
+            log_n: self.log_n,
+            moduli,
+            special_primes,
+            security: Security::Bits128,
+        };
         Ok(Parameters::insecure_for_tests(literal)?)
     }
 

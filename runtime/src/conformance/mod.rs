@@ -1,7 +1,7 @@
 //! What every engine must compute and refuse. A backend's tests name their engine once:
 //!
 //! ```ignore
-//! hec_runtime::conformance!(ClearEngine, Setting { log_n: 10, special_primes: 1, tolerance: 1e-9 });
+//! hec_runtime::conformance!(ClearEngine, Setting { ring_type: RingType::Standard, log_n: 10, special_primes: 1, tolerance: 1e-9 });
 //! ```
 //!
 //! and get one test for each case. A case builds a small circuit under [`Setting::parameters`], runs it on the engine with

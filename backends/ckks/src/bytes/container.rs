@@ -2,7 +2,7 @@ use super::ReadError;
 use crate::context::Context;
 
 const MAGIC: [u8; 4] = *b"hecC";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 const HEADER: usize = 4 + 2 + 1 + 1 + 32 + 8;
 const CHECKSUM: usize = 32;
 

@@ -1,8 +1,10 @@
+use hec_ir::parameters::RingType;
 use prost::Message;
 
 use super::ReadError;
 use super::container::{self, Kind, OVERHEAD};
 use super::keys::{KeySwitchMessage, field_len, longest_switch};
+use crate::automorphism::is_element;
 use crate::context::Context;
 use crate::error::Error;
 use crate::keys::{GaloisKey, GaloisKeys, KeySwitchKey};
@@ -74,9 +76,13 @@ impl GaloisKey {
 
     fn from_message(context: &Context, kind: Kind, message: &GaloisKeyMessage) -> Result<Self, ReadError> {
         let element = u64::from(message.element);
-        let order = 2 * context.n() as u64;
-        if element % 2 == 0 || element >= order {
-            return Err(kind.malformed(format_args!("Galois element {element}, expected an odd number below {order}")));
+        if !is_element(element, context.ring()) {
+            let expected = match context.ring().ring_type {
+                RingType::Standard => "an odd number",
+                RingType::ConjugateInvariant => "1 modulo 4, and a number",
+            };
+            let order = context.ring().order();
+            return Err(kind.malformed(format_args!("Galois element {element}, expected {expected} below {order}")));
         }
         let key = message.key.as_ref().ok_or_else(|| kind.malformed("a Galois element without a key"))?;
         Ok(Self { element, key: KeySwitchKey::from_message(context, kind, key)? })
@@ -103,7 +109,7 @@ impl GaloisKeys {
         self.iter().try_fold(OVERHEAD, |len, key| Ok(len + field_len(key.message_len(context)?)))
     }
 
-    /// Reads keys. There are at most N, one for each odd Galois element, in ascending order.
+    /// Reads keys. There are at most N, one for each Galois element, in ascending order.
     ///
     /// # Errors
     /// [`ReadError`].

@@ -1,7 +1,9 @@
-//! Encoding: from slots of complex or real numbers to integer polynomials, and back.
+//! Encoding: from slots of complex or real numbers to integer polynomials, and back. In the conjugate-invariant ring slots are
+//! real.
 
 mod compose;
-pub(crate) mod fft;
+pub(crate) mod embedding;
+mod fft;
 
 use hec_ir::Scale;
 use zeroize::Zeroize;
@@ -30,12 +32,12 @@ impl From<f64> for Complex {
 impl Context {
     /// Encodes real numbers: slot `j` holds `values[j]`, slots beyond the last value hold 0.
     ///
-    /// The coefficients are those of the polynomial with these values at the powers of 5 of a 2N-th root of unity, times
-    /// the scale, rounded to the nearest integers. The relative error of a coefficient before rounding is that of f64
+    /// The coefficients are those of the polynomial with these values at `zeta^(5^j)`, zeta a root of unity of the ring's
+    /// order, times the scale, rounded to the nearest integers. The relative error of a coefficient before rounding is that of f64
     /// arithmetic over log2 N stages, some 2^-50 of the largest; the rounding adds at most 1/2.
     ///
     /// # Errors
-    /// [`Error::Slots`] for more than N/2 values, [`Error::NotFinite`], [`Error::Overflow`] where a coefficient would
+    /// [`Error::Slots`] for more values than slots, [`Error::NotFinite`], [`Error::Overflow`] where a coefficient would
     /// reach half the modulus of `level`, [`Error::LevelTooHigh`], [`Error::ScaleRange`].
     pub fn encode(&self, values: &[f64], level: usize, scale: &Scale) -> Result<Plaintext, Error> {
         self.encode_with(values.len(), level, scale, |re, _| re[..values.len()].copy_from_slice(values))
@@ -44,7 +46,7 @@ impl Context {
     /// Encodes complex numbers; see [`Context::encode`].
     ///
     /// # Errors
-    /// As [`Context::encode`].
+    /// As [`Context::encode`]; [`Error::NotReal`] for a number that is not real in the conjugate-invariant ring.
     pub fn encode_complex(&self, values: &[Complex], level: usize, scale: &Scale) -> Result<Plaintext, Error> {
         self.encode_with(values.len(), level, scale, |re, im| {
             for ((re, im), value) in re.iter_mut().zip(im).zip(values) {
@@ -83,7 +85,7 @@ impl Context {
         Ok(self.chain(level).iter().map(|q| q.from_f64(rounded)).collect())
     }
 
-    /// Decodes to complex numbers, one for each of the N/2 slots.
+    /// Decodes to complex numbers, one for each slot.
     ///
     /// The integer coefficients are recovered from their residues in a mixed-radix form with digits centred around 0, whose
     /// sum loses no more than a few units in the last place of f64 (see the source of `compose`).
@@ -98,7 +100,7 @@ impl Context {
         Ok(values)
     }
 
-    /// Decodes to real numbers, one for each of the N/2 slots: the real parts of [`Context::decode_complex`].
+    /// Decodes to real numbers, one for each slot: the real parts of [`Context::decode_complex`].
     ///
     /// # Errors
     /// As [`Context::decode_complex`].
@@ -115,7 +117,7 @@ impl Context {
         scale: &Scale,
         load: impl FnOnce(&mut [f64], &mut [f64]),
     ) -> Result<Plaintext, Error> {
-        let slots = self.fft().slots();
+        let slots = self.embedding().slots();
         if count > slots {
             return Err(Error::Slots { slots, found: count });
         }
@@ -150,7 +152,7 @@ impl Context {
         load: impl FnOnce(&mut [f64], &mut [f64]),
     ) -> Result<Poly, Error> {
         check_scale("encode", scale)?;
-        let slots = self.fft().slots();
+        let slots = self.embedding().slots();
         let mut buffer = vec![0.0; 2 * slots];
         let (re, im) = buffer.split_at_mut(slots);
         load(re, im);
@@ -160,7 +162,12 @@ impl Context {
         {
             return Err(Error::NotFinite { operation: "encode", index });
         }
-        self.fft().to_coefficients_times_n(re, im);
+        if !self.embedding().is_complex()
+            && let Some(index) = im.iter().position(|&v| v != 0.0)
+        {
+            return Err(Error::NotReal { operation: "encode", index });
+        }
+        self.embedding().to_coefficients_times_n(re, im);
         let factor = scale_to_f64(scale) / slots as f64;
         buffer.iter_mut().for_each(|v| *v *= factor);
         let largest = buffer.iter().fold(0.0, |m: f64, v| m.max(v.abs()));
@@ -180,19 +187,17 @@ impl Context {
         if found < allowed - 1e-9 { Ok(()) } else { Err(Error::Overflow { operation, found, allowed }) }
     }
 
-    /// Rounds bit-reversed coefficients to the nearest integers and reduces them.
+    /// Rounds coefficients, which lie where the embedding leaves them, to the nearest integers and reduces them.
     fn round(&self, buffer: &[f64], largest: f64, moduli: &[Modulus]) -> Poly {
         /// Adding this to a number below 2^51 leaves the number, rounded, in the lower bits of the sum.
         const ROUND: f64 = (3u64 << 51) as f64;
-        let n = self.fft().slots();
+        let embedding = self.embedding();
         let mut poly = Poly::zero(self.n(), moduli.len());
         if largest < 51f64.exp2() {
-            let mut integers = vec![0; 2 * n];
-            let (low, high) = integers.split_at_mut(n);
-            for (i, (low, high)) in low.iter_mut().zip(high).enumerate() {
-                let from = self.fft().position(i);
-                *low = (buffer[from] + ROUND).to_bits() as i64 - ROUND.to_bits() as i64;
-                *high = (buffer[n + from] + ROUND).to_bits() as i64 - ROUND.to_bits() as i64;
+            let mut integers = vec![0; self.n()];
+            for (i, integer) in integers.iter_mut().enumerate() {
+                let value = buffer[embedding.position(i)];
+                *integer = (value + ROUND).to_bits() as i64 - ROUND.to_bits() as i64;
             }
             for (limb, &q) in poly.iter_mut().zip(moduli) {
                 reduce_integers(limb, &integers, q, largest as u64 + 1);
@@ -200,10 +205,8 @@ impl Context {
             integers.zeroize();
         } else {
             for (limb, q) in poly.iter_mut().zip(moduli) {
-                for i in 0..n {
-                    let from = self.fft().position(i);
-                    limb[i] = q.from_f64(buffer[from].round_ties_even());
-                    limb[n + i] = q.from_f64(buffer[n + from].round_ties_even());
+                for (i, residue) in limb.iter_mut().enumerate() {
+                    *residue = q.from_f64(buffer[embedding.position(i)].round_ties_even());
                 }
             }
         }
@@ -220,15 +223,8 @@ impl Context {
         let mut coefficients = compose::to_f64(self.chain(plaintext.level), &mut poly);
         poly.zeroize();
         let factor = 1.0 / scale_to_f64(&plaintext.scale);
-        let n = self.fft().slots();
-        let (mut re, mut im) = (vec![0.0; n], vec![0.0; n]);
-        for i in 0..n {
-            let to = self.fft().position(i);
-            re[to] = coefficients[i] * factor;
-            im[to] = coefficients[n + i] * factor;
-        }
+        let (re, im) = self.embedding().to_slots(&coefficients, factor);
         coefficients.zeroize();
-        self.fft().to_slots(&mut re, &mut im);
         let finite = re.iter().chain(&im).all(|v| v.is_finite());
         if finite { Ok((re, im)) } else { Err(Error::NotFinite { operation: "decode", index: 0 }) }
     }

@@ -39,7 +39,7 @@ pub fn rotate_rescale(context: &Context, a: &Ciphertext, steps: i64, keys: &Galo
 /// Conjugates each slot. Costs what [`rotate`] does.
 ///
 /// # Errors
-/// As [`rotate`].
+/// As [`rotate`]; [`Error::NoConjugation`] in the conjugate-invariant ring, whose slots are real.
 pub fn conjugate(context: &Context, a: &Ciphertext, keys: &GaloisKeys) -> Result<Ciphertext, Error> {
     apply(context, "conjugate", a, Automorphism::Conjugation, keys, Divisor::Special)
 }
@@ -137,7 +137,7 @@ fn apply(
     let [c0, c1] = &*a.polys else {
         return Err(Error::Degree { operation, expected: 1, found: a.degree() });
     };
-    if automorphism.galois_element(context.n()) == 1 {
+    if context.galois_element(operation, automorphism)? == 1 {
         return Ok(a.clone());
     }
     let GaloisKey { element, key } = keys.find(context, operation, automorphism, a.level)?;

@@ -20,7 +20,8 @@ impl GaloisKey {
     /// The key for `automorphism`, at `level` and all levels below.
     ///
     /// # Errors
-    /// [`Error::NoSpecialPrimes`], [`Error::LevelTooHigh`], [`Error::Parameters`].
+    /// [`Error::NoSpecialPrimes`], [`Error::LevelTooHigh`], [`Error::Parameters`]; [`Error::NoConjugation`] in the
+    /// conjugate-invariant ring.
     pub fn generate(
         context: &Context,
         secret: &SecretKey,
@@ -29,13 +30,13 @@ impl GaloisKey {
         randomness: &mut Randomness,
     ) -> Result<Self, Error> {
         secret.check(context, "Galois key")?;
-        let element = automorphism.galois_element(context.n());
-        let image = secret.automorphism(context, inverse(element, context.n()));
+        let element = context.galois_element("Galois key", automorphism)?;
+        let image = secret.automorphism(context, inverse(element, context.ring()));
         let key = KeySwitchKey::from_polys(context, secret.poly(), &image, level, randomness)?;
         Ok(Self { element, key })
     }
 
-    /// The exponent `g`, odd and below `2N`: [`Automorphism::galois_element`].
+    /// The exponent `g`: [`Automorphism::galois_element`].
     pub fn galois_element(&self) -> u64 {
         self.element
     }
@@ -64,7 +65,8 @@ impl GaloisKeys {
     /// the highest level counts; a rotation by 0 needs no key and gets none.
     ///
     /// # Errors
-    /// [`Error::NoSpecialPrimes`], [`Error::LevelTooHigh`], [`Error::Parameters`].
+    /// [`Error::NoSpecialPrimes`], [`Error::LevelTooHigh`], [`Error::Parameters`]; [`Error::NoConjugation`] in the
+    /// conjugate-invariant ring.
     pub fn generate(
         context: &Context,
         secret: &SecretKey,
@@ -73,7 +75,8 @@ impl GaloisKeys {
     ) -> Result<Self, Error> {
         let mut wanted: BTreeMap<u64, (Automorphism, usize)> = BTreeMap::new();
         for (automorphism, level) in needs {
-            let entry = wanted.entry(automorphism.galois_element(context.n())).or_insert((automorphism, level));
+            let entry =
+                wanted.entry(context.galois_element("Galois key", automorphism)?).or_insert((automorphism, level));
             entry.1 = entry.1.max(level);
         }
         wanted.remove(&1);
@@ -112,7 +115,7 @@ impl GaloisKeys {
         automorphism: Automorphism,
         level: usize,
     ) -> Result<&GaloisKey, Error> {
-        let element = automorphism.galois_element(context.n());
+        let element = context.galois_element(operation, automorphism)?;
         let key = self.keys.get(&element).ok_or(Error::MissingGaloisKey { operation, automorphism, element })?;
         key.key.check(context, operation, level)?;
         Ok(key)

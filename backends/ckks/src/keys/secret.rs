@@ -7,7 +7,7 @@ use crate::kernels;
 use crate::poly::Poly;
 use crate::sampling::{Randomness, ternary};
 
-/// A secret key: a polynomial with coefficients uniform over {-1, 0, 1}.
+/// A secret key: an element of the ring whose N coefficients are uniform over {-1, 0, 1}.
 ///
 /// Zeroized on drop, cannot be cloned, and its `Debug` shows nothing of it.
 pub struct SecretKey {

@@ -6,11 +6,17 @@
 //! Passes are radix-4, depth first, so that a block stays in the cache that it fits in; the last four or five stages of a
 //! block run in registers. Coefficients live as floats in the memory of the residues between the first and last pass.
 
-use std::arch::x86_64::*;
+mod fold;
 
+use std::arch::x86_64::*;
+use std::sync::Arc;
+
+use super::Powers;
 use crate::arithmetic::Modulus;
 use crate::kernels::Avx2;
 use crate::kernels::lanes::{Lanes, to_float};
+
+pub(super) use fold::fold_pairs;
 
 /// The smallest ring with a radix-4 pass and a last pass.
 pub(super) const MIN_LOG_N: u32 = 6;
@@ -22,38 +28,43 @@ const CACHED: usize = 2048;
 pub(super) struct Twiddles {
     token: Avx2,
     modulus: Modulus,
-    /// `psi^bitrev(i)`, centred; in the second half, every eight are stored even indices first.
-    powers: Vec<f64>,
-    /// `1/N`, and `1/N` times the factor of the inverse transform's last stage; centred.
+    /// Twiddle factors, centred; in the second half, every eight are stored even indices first.
+    forward: Arc<[f64]>,
+    inverse: Arc<[f64]>,
+    /// What the inverse transform multiplies by, and that times the factor of its last stage; centred.
     scales: [f64; 2],
 }
 
 impl Twiddles {
-    pub(super) fn new(token: Avx2, modulus: Modulus, powers: &[u64]) -> Self {
-        let n = powers.len();
+    pub(super) fn new(token: Avx2, modulus: Modulus, powers: &Powers) -> Self {
         let centered = |w| modulus.centered(w) as f64;
-        let mut floats: Vec<f64> = powers.iter().map(|&w| centered(w)).collect();
-        for eight in floats[n / 2..].chunks_exact_mut(8) {
-            let [a, b, c, d, e, f, g, h] = [0, 2, 4, 6, 1, 3, 5, 7].map(|i| eight[i]);
-            eight.copy_from_slice(&[a, b, c, d, e, f, g, h]);
-        }
-        let degree_inverse = modulus.inv(modulus.reduce(n as u64));
-        let scales = [centered(degree_inverse), centered(modulus.mul(degree_inverse, powers[1]))];
-        Self { token, modulus, powers: floats, scales }
+        let list = |powers: &Vec<u64>| {
+            let mut floats: Vec<f64> = powers.iter().map(|&w| centered(w)).collect();
+            for eight in floats[powers.len() / 2..].chunks_exact_mut(8) {
+                let [a, b, c, d, e, f, g, h] = [0, 2, 4, 6, 1, 3, 5, 7].map(|i| eight[i]);
+                eight.copy_from_slice(&[a, b, c, d, e, f, g, h]);
+            }
+            Arc::from(floats)
+        };
+        let forward: Arc<[f64]> = list(&powers.forward);
+        let inverse = powers.inverse.as_ref().map_or_else(|| forward.clone(), list);
+        let last = powers.inverse.as_ref().unwrap_or(&powers.forward)[1];
+        let scales = [centered(powers.scale), centered(modulus.mul(powers.scale, last))];
+        Self { token, modulus, forward, inverse, scales }
     }
 
     pub(super) fn forward(&self, a: &mut [u64]) {
-        assert_eq!(a.len(), self.powers.len());
+        assert_eq!(a.len(), self.forward.len());
         let _proof = self.token;
         // SAFETY: the token proves AVX2 and FMA; the polynomial is as long as the table.
-        unsafe { Transform::new(self).forward(a.as_mut_ptr().cast(), a.len()) }
+        unsafe { Transform::new(self, &self.forward).forward(a.as_mut_ptr().cast(), a.len()) }
     }
 
     pub(super) fn inverse(&self, a: &mut [u64]) {
-        assert_eq!(a.len(), self.powers.len());
+        assert_eq!(a.len(), self.inverse.len());
         let _proof = self.token;
         // SAFETY: as above.
-        unsafe { Transform::new(self).inverse(a.as_mut_ptr().cast(), a.len()) }
+        unsafe { Transform::new(self, &self.inverse).inverse(a.as_mut_ptr().cast(), a.len()) }
     }
 }
 
@@ -68,8 +79,8 @@ struct Transform {
 
 impl Transform {
     #[target_feature(enable = "avx2,fma")]
-    fn new(twiddles: &Twiddles) -> Self {
-        Self { powers: twiddles.powers.as_ptr(), scales: twiddles.scales, lanes: Lanes::new(twiddles.modulus) }
+    fn new(twiddles: &Twiddles, powers: &[f64]) -> Self {
+        Self { powers: powers.as_ptr(), scales: twiddles.scales, lanes: Lanes::new(twiddles.modulus) }
     }
 
     /// SAFETY for all below: `a` points to the block `k` of `len` coefficients of a polynomial as long as the table.

@@ -1,20 +1,26 @@
 //! The transform in 64-bit integers, one butterfly at a time.
 
+use std::sync::Arc;
+
+use super::Powers;
 use crate::arithmetic::Modulus;
 
 #[derive(Clone, Debug)]
 pub(super) struct Twiddles {
     modulus: Modulus,
-    /// `(psi^bitrev(i), its Shoup companion)`.
-    powers: Vec<(u64, u64)>,
-    degree_inverse: (u64, u64),
+    /// Twiddle factors with their Shoup companions.
+    forward: Arc<[(u64, u64)]>,
+    inverse: Arc<[(u64, u64)]>,
+    scale: (u64, u64),
 }
 
 impl Twiddles {
-    pub(super) fn new(modulus: Modulus, powers: Vec<u64>) -> Self {
-        let with_companion = |w| (w, modulus.shoup(w));
-        let degree_inverse = with_companion(modulus.inv(modulus.reduce(powers.len() as u64)));
-        Self { modulus, powers: powers.into_iter().map(with_companion).collect(), degree_inverse }
+    pub(super) fn new(modulus: Modulus, powers: &Powers) -> Self {
+        let with_companion = |&w: &u64| (w, modulus.shoup(w));
+        let list = |powers: &Vec<u64>| powers.iter().map(with_companion).collect::<Arc<[_]>>();
+        let forward = list(&powers.forward);
+        let inverse = powers.inverse.as_ref().map_or_else(|| forward.clone(), list);
+        Self { modulus, forward, inverse, scale: with_companion(&powers.scale) }
     }
 
     pub(super) fn forward(&self, a: &mut [u64]) {
@@ -22,7 +28,7 @@ impl Twiddles {
         let mut blocks = 1;
         while blocks < a.len() {
             let half = a.len() / (2 * blocks);
-            for (block, &(w, companion)) in a.chunks_exact_mut(2 * half).zip(&self.powers[blocks..]) {
+            for (block, &(w, companion)) in a.chunks_exact_mut(2 * half).zip(&self.forward[blocks..]) {
                 let (low, high) = block.split_at_mut(half);
                 for (x, y) in low.iter_mut().zip(high) {
                     let product = q.mul_shoup(*y, w, companion);
@@ -39,7 +45,7 @@ impl Twiddles {
         let mut blocks = a.len() / 2;
         while blocks > 0 {
             let half = a.len() / (2 * blocks);
-            let backwards = self.powers[blocks..2 * blocks].iter().rev();
+            let backwards = self.inverse[blocks..2 * blocks].iter().rev();
             for (block, &(w, companion)) in a.chunks_exact_mut(2 * half).zip(backwards) {
                 let (low, high) = block.split_at_mut(half);
                 for (x, y) in low.iter_mut().zip(high) {
@@ -50,7 +56,7 @@ impl Twiddles {
             }
             blocks /= 2;
         }
-        let (w, companion) = self.degree_inverse;
+        let (w, companion) = self.scale;
         a.iter_mut().for_each(|x| *x = q.mul_shoup(*x, w, companion));
     }
 }

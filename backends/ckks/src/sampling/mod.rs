@@ -5,6 +5,12 @@
 //! | `a` halves of keys and ciphertexts | uniform modulo each prime | no | [`uniform`], expanded from a public seed |
 //! | secret key, public-key encryption mask | uniform over {-1, 0, 1} | yes | [`ternary`], branch-free |
 //! | errors | discrete Gaussian, standard deviation 3.19 | yes | [`gaussian`], constant-time table scan |
+//!
+//! Each is drawn coefficient by coefficient, N of them: in the conjugate-invariant ring, those of the basis `1, X^i + X^-i`.
+//! That basis is orthogonal in the canonical embedding, its vectors of squared norms N and, all others, 2N, as the basis `X^i` of
+//! the standard ring is, with N. So errors are spherical Gaussian there in both rings (but for the first coefficient, which
+//! counts half), with `sigma sqrt(2N)` on each of the N real coordinates against `sigma sqrt(N)`; and beside the lattice of the
+//! ring's integers, whose determinant grows by just that factor for each coordinate, they are as wide as in the standard ring.
 
 pub(crate) mod gaussian;
 pub(crate) mod ternary;

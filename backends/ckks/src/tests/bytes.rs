@@ -1,5 +1,6 @@
 //! Byte formats: round trips, damage, and bytes made to harm.
 
+use hec_ir::parameters::RingType;
 use proptest::prelude::*;
 
 use super::*;
@@ -21,14 +22,14 @@ macro_rules! reader {
     };
 }
 
-fn samples() -> Samples {
-    let context = context(4, &[30, 25, 28], &[31, 33]);
+fn samples(ring: Ring) -> Samples {
+    let context = context_of(ring, &[30, 25, 28], &[31, 33]);
     let (secret, keys) = keys(&context, 1);
     let mut randomness = randomness(2);
     let public = PublicKey::generate(&context, &secret, &mut randomness).unwrap();
     let other = SecretKey::generate(&context, &mut randomness);
     let switch = KeySwitchKey::generate(&context, &other, &secret, 1, &mut randomness).unwrap();
-    let plaintext = context.encode(&values(8, 1), 2, &bits(20)).unwrap();
+    let plaintext = context.encode(&values(ring.slots(), 1), 2, &bits(20)).unwrap();
     let seeded = secret.encrypt(&context, &plaintext, &mut randomness).unwrap();
     let full = public.encrypt(&context, &plaintext, &mut randomness).unwrap();
     let square = evaluate::rescale(&context, &evaluate::square(&context, &full).unwrap()).unwrap();
@@ -52,7 +53,11 @@ fn samples() -> Samples {
     let bytes = keys.to_bytes(&context).unwrap();
     assert_eq!(bytes.len(), keys.serialized_len(&context).unwrap());
     all.push(("relinearization keys", bytes, reader!(RelinearizationKeys)));
-    let needs = [(Automorphism::Rotation { steps: 3 }, 1), (Automorphism::Conjugation, 0)];
+    let other = match ring.ring_type {
+        RingType::Standard => Automorphism::Conjugation,
+        RingType::ConjugateInvariant => Automorphism::Rotation { steps: 2 },
+    };
+    let needs = [(Automorphism::Rotation { steps: 3 }, 1), (other, 0)];
     let galois = GaloisKeys::generate(&context, &secret, needs, &mut randomness).unwrap();
     let bytes = galois.to_bytes(&context).unwrap();
     assert_eq!(bytes.len(), galois.serialized_len(&context).unwrap());
@@ -69,30 +74,37 @@ fn samples() -> Samples {
 
 #[test]
 fn every_format_round_trips_and_every_kind_refuses_the_others() {
-    let samples = samples();
-    for (name, bytes, read) in &samples.all {
-        assert_eq!(&read(&samples.context, bytes).unwrap(), bytes, "{name}");
-        for (other, _, read) in samples.all.iter().filter(|(other, ..)| other != name) {
-            let error = read(&samples.context, bytes).unwrap_err();
-            assert!(matches!(error, ReadError::Kind { .. } | ReadError::Length { .. }), "{name} as {other}: {error}");
+    for ring in rings(4) {
+        let samples = samples(ring);
+        for (name, bytes, read) in &samples.all {
+            assert_eq!(&read(&samples.context, bytes).unwrap(), bytes, "{name}");
+            for (other, _, read) in samples.all.iter().filter(|(other, ..)| other != name) {
+                let error = read(&samples.context, bytes).unwrap_err();
+                assert!(
+                    matches!(error, ReadError::Kind { .. } | ReadError::Length { .. }),
+                    "{name} as {other}: {error}"
+                );
+            }
+            let others = context_of(ring, &[30, 25, 28], &[31, 34]);
+            assert_eq!(read(&others, bytes), Err(ReadError::Parameters), "{name}");
         }
-        let others = context(4, &[30, 25, 28], &[31, 34]);
-        assert_eq!(read(&others, bytes), Err(ReadError::Parameters), "{name}");
     }
 }
 
 #[test]
 fn what_was_read_means_what_was_written() {
-    let Samples { context, keys, ciphertexts, .. } = samples();
-    let read = RelinearizationKeys::from_bytes(&context, &keys.to_bytes(&context).unwrap()).unwrap();
-    let product = evaluate::multiply(&context, &ciphertexts[0], &ciphertexts[1]).unwrap();
-    let [a, b] = [&read, &keys].map(|keys| evaluate::relinearize(&context, &product, keys).unwrap());
-    assert!(a == b);
+    for ring in rings(4) {
+        let Samples { context, keys, ciphertexts, .. } = samples(ring);
+        let read = RelinearizationKeys::from_bytes(&context, &keys.to_bytes(&context).unwrap()).unwrap();
+        let product = evaluate::multiply(&context, &ciphertexts[0], &ciphertexts[1]).unwrap();
+        let [a, b] = [&read, &keys].map(|keys| evaluate::relinearize(&context, &product, keys).unwrap());
+        assert!(a == b);
+    }
 }
 
 #[test]
 fn every_truncation_and_every_flipped_bit_is_an_error() {
-    let samples = samples();
+    let samples = shared();
     for (name, bytes, read) in &samples.all {
         for len in 0..bytes.len() {
             assert!(read(&samples.context, &bytes[..len]).is_err(), "{name} cut to {len} bytes");
@@ -156,5 +168,5 @@ proptest! {
 
 fn shared() -> &'static Samples {
     static SHARED: std::sync::OnceLock<Samples> = std::sync::OnceLock::new();
-    SHARED.get_or_init(samples)
+    SHARED.get_or_init(|| samples(Ring::standard(4)))
 }

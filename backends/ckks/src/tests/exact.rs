@@ -1,5 +1,6 @@
 //! The scheme on small rings against schoolbook arithmetic on big integers: every operation's result, exactly.
 
+use hec_ir::parameters::RingType;
 use num_bigint::BigInt;
 use num_traits::{Signed, ToPrimitive, Zero};
 
@@ -8,10 +9,11 @@ use crate::evaluate;
 use crate::poly::Poly;
 use crate::{Ciphertext, PreparedMatrix, PublicKey};
 
-/// A polynomial with integer coefficients modulo `X^N + 1`.
+/// An element of the ring: N integer coefficients.
 pub(super) type Big = Vec<BigInt>;
 
-pub(super) fn product(a: &Big, b: &Big) -> Big {
+/// Modulo `X^N + 1`.
+fn negacyclic(a: &Big, b: &Big) -> Big {
     let n = a.len();
     let mut c = vec![BigInt::zero(); n];
     for (i, x) in a.iter().enumerate() {
@@ -49,11 +51,28 @@ pub(super) struct Lab {
 }
 
 impl Lab {
-    fn new(log_n: u32, chain: &[u32], special: &[u32], seed: u64) -> Self {
-        let context = context(log_n, chain, special);
+    fn new(ring: Ring, chain: &[u32], special: &[u32], seed: u64) -> Self {
+        let context = context_of(ring, chain, special);
         let (secret, keys) = keys(&context, seed);
         let s = secret.coefficients().iter().map(|&c| BigInt::from(c)).collect();
         Self { context, secret, keys, s }
+    }
+
+    /// The coefficients as a polynomial in `X` modulo `X^(M/2) + 1`, M the ring's order; the first N of them are the element's.
+    pub(super) fn polynomial(&self, a: &Big) -> Big {
+        match self.context.ring().ring_type {
+            RingType::Standard => a.clone(),
+            RingType::ConjugateInvariant => {
+                let mirrored = a[1..].iter().rev().map(|c| -c);
+                a.iter().cloned().chain([BigInt::zero()]).chain(mirrored).collect()
+            }
+        }
+    }
+
+    pub(super) fn product(&self, a: &Big, b: &Big) -> Big {
+        let mut c = negacyclic(&self.polynomial(a), &self.polynomial(b));
+        c.truncate(a.len());
+        c
     }
 
     pub(super) fn modulus(&self, level: usize) -> BigInt {
@@ -87,7 +106,7 @@ impl Lab {
     /// A ciphertext of that degree whose polynomials are as good as uniform.
     pub(super) fn ciphertext(&self, level: usize, degree: usize, seed: u64) -> Ciphertext {
         let mut randomness = randomness(seed);
-        let x = values(self.context.fft().slots(), seed as usize);
+        let x = values(self.context.embedding().slots(), seed as usize);
         let plaintext = self.context.encode(&x, level, &bits(20)).unwrap();
         let mut fresh = || self.secret.encrypt(&self.context, &plaintext, &mut randomness).unwrap();
         let mut result = fresh();
@@ -102,18 +121,20 @@ impl Lab {
         let mut parts = self.parts(a);
         let mut total = parts.pop().unwrap();
         while let Some(part) = parts.pop() {
-            total = centred_all(&sum(&product(&total, &self.s), &part), &modulus);
+            total = centred_all(&sum(&self.product(&total, &self.s), &part), &modulus);
         }
         total
     }
 }
 
-/// Chains whose digits are whole and cut off, with one to three special primes.
+/// Chains whose digits are whole and cut off, with one to three special primes, in both rings.
 pub(super) fn labs() -> Vec<Lab> {
     vec![
-        Lab::new(4, &[40, 30, 35, 50], &[50], 1),
-        Lab::new(5, &[50, 50, 30, 42, 33], &[49, 50], 2),
-        Lab::new(6, &[30, 31, 32, 33, 34, 35, 36], &[40, 41, 42], 3),
+        Lab::new(Ring::standard(4), &[40, 30, 35, 50], &[50], 1),
+        Lab::new(Ring::standard(5), &[50, 50, 30, 42, 33], &[49, 50], 2),
+        Lab::new(Ring::standard(6), &[30, 31, 32, 33, 34, 35, 36], &[40, 41, 42], 3),
+        Lab::new(Ring::conjugate_invariant(4), &[40, 30, 35, 50], &[50], 4),
+        Lab::new(Ring::conjugate_invariant(5), &[30, 31, 32, 33, 34], &[40, 41], 5),
     ]
 }
 
@@ -123,7 +144,7 @@ fn encryption_and_decryption() {
         let (context, top) = (&lab.context, lab.context.max_level());
         let mut randomness = randomness(9);
         let public = PublicKey::generate(context, &lab.secret, &mut randomness).unwrap();
-        let x = values(context.fft().slots(), 5);
+        let x = values(context.embedding().slots(), 5);
         for level in 0..=top {
             let plaintext = context.encode(&x, level, &bits(20)).unwrap();
             let transformed = plaintext.clone().transform(context).unwrap();
@@ -134,7 +155,8 @@ fn encryption_and_decryption() {
             };
             for p in [&plaintext, &transformed] {
                 assert!((1..=29).contains(&error(&lab.secret.encrypt(context, p, &mut randomness).unwrap())));
-                let bound = (2 * context.n() as i64 + 1) * 29;
+                // A coefficient of a product with a key is a sum of up to 2N terms in the conjugate-invariant ring.
+                let bound = (context.ring().order() as i64 + 1) * 29;
                 assert!((1..=bound).contains(&error(&public.encrypt(context, p, &mut randomness).unwrap())));
             }
             for degree in 1..=4 {
@@ -175,10 +197,10 @@ fn linear_operations() {
             }
 
             let plaintext = context
-                .encode(&values(context.fft().slots(), 3), level, a.scale())
+                .encode(&values(context.embedding().slots(), 3), level, a.scale())
                 .unwrap_or_else(|_| context.encode_constant(0.0, level, a.scale()).unwrap());
             let p = lab.big(&plaintext.clone().transform(context).unwrap().poly, &(0..=level).collect::<Vec<_>>());
-            let scaled: Vec<Big> = x.iter().map(|x| centred_all(&product(x, &p), &modulus)).collect();
+            let scaled: Vec<Big> = x.iter().map(|x| centred_all(&lab.product(x, &p), &modulus)).collect();
             assert_eq!(lab.parts(&evaluate::multiply_plain(context, &a, &plaintext).unwrap()), scaled);
             let mut shifted = x.clone();
             shifted[0] = centred_all(&sum(&x[0], &p), &modulus);
@@ -238,7 +260,7 @@ fn tensor_products() {
                 let mut wanted = vec![vec![BigInt::zero(); context.n()]; i + j + 1];
                 for (k, x) in x.iter().enumerate() {
                     for (l, y) in y.iter().enumerate() {
-                        wanted[k + l] = sum(&wanted[k + l], &product(x, y));
+                        wanted[k + l] = sum(&wanted[k + l], &lab.product(x, y));
                     }
                 }
                 let wanted: Vec<Big> = wanted.iter().map(|p| centred_all(p, &lab.modulus(level))).collect();
@@ -279,14 +301,14 @@ fn keys_encrypt_multiples_of_what_they_switch_from() {
         let total = lab.modulus(top) * lab.special();
         let mut power = lab.s.clone();
         for key in &lab.keys.keys {
-            power = product(&power, &lab.s);
+            power = lab.product(&power, &lab.s);
             for (d, (b, a)) in key.parts.b.iter().zip(&key.parts.a).enumerate() {
                 // 1 modulo the digit's primes, 0 modulo the others of the chain.
                 let own: BigInt =
                     context.chain(top).chunks(alpha).nth(d).unwrap().iter().map(|q| BigInt::from(q.value())).product();
                 let rest = lab.modulus(top) / &own;
                 let gadget = &rest * rest.modinv(&own).unwrap() * lab.special();
-                let opened = sum(&lab.big(b, &rows), &product(&lab.big(a, &rows), &lab.s));
+                let opened = sum(&lab.big(b, &rows), &lab.product(&lab.big(a, &rows), &lab.s));
                 for (x, p) in opened.iter().zip(&power) {
                     let error = centred(&(x - &gadget * p), &total);
                     assert!(error.abs() <= BigInt::from(29), "digit {d}: error {error}");

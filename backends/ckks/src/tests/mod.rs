@@ -2,6 +2,7 @@
 
 mod buffers;
 mod bytes;
+mod conjugate_invariant;
 mod exact;
 mod exact_switches;
 mod large;
@@ -14,21 +15,33 @@ mod threads;
 mod transforms;
 
 use hec_ir::Scale;
-use hec_ir::parameters::{Literal, Parameters, PrimeSearch, Security};
+use hec_ir::parameters::{Literal, Parameters, PrimeSearch, Ring, Security};
 
 use crate::sampling::Randomness;
 use crate::{Context, RelinearizationKeys, SecretKey};
 
 /// Parameters with primes of these sizes, of no particular security.
-pub(crate) fn parameters(log_n: u32, chain: &[u32], special: &[u32]) -> Parameters {
-    let mut search = PrimeSearch::new(log_n);
+pub(crate) fn parameters(ring: Ring, chain: &[u32], special: &[u32]) -> Parameters {
+    let mut search = PrimeSearch::for_ring(ring);
     let mut take = |bits: &[u32]| bits.iter().map(|&b| search.take(b).expect("a prime")).collect::<Vec<_>>();
     let (moduli, special_primes) = (take(chain), take(special));
-    Parameters::insecure_for_tests(Literal { log_n, moduli, special_primes, security: Security::Bits128 }).unwrap()
+    let Ring { ring_type, log_n } = ring;
+    let literal = Literal { ring_type, log_n, moduli, special_primes, security: Security::Bits128 };
+    Parameters::insecure_for_tests(literal).unwrap()
 }
 
+/// A standard ring.
 pub(crate) fn context(log_n: u32, chain: &[u32], special: &[u32]) -> Context {
-    Context::new(&parameters(log_n, chain, special))
+    context_of(Ring::standard(log_n), chain, special)
+}
+
+pub(crate) fn context_of(ring: Ring, chain: &[u32], special: &[u32]) -> Context {
+    Context::new(&parameters(ring, chain, special))
+}
+
+/// Both rings of a degree.
+pub(crate) fn rings(log_n: u32) -> [Ring; 2] {
+    [Ring::standard(log_n), Ring::conjugate_invariant(log_n)]
 }
 
 pub(crate) fn randomness(seed: u64) -> Randomness {

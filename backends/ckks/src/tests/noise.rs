@@ -78,103 +78,123 @@ pub(super) fn image(context: &Context, a: &Plaintext, element: u64) -> Plaintext
 
 #[test]
 fn encryption_sums_and_products() {
-    let context = context(LOG_N, &[50, 50], &[]);
-    let scale = bits(20);
-    let (mut fresh, mut public_fresh, mut sum, mut row) =
-        (Sample::default(), Sample::default(), Sample::default(), Sample::default());
-    let (mut plain, mut product, mut square, mut slots) =
-        (Sample::default(), Sample::default(), Sample::default(), Sample::default());
-    let weights: Vec<i32> = vec![3, -100, 2000, 77, -1500];
-    let block =
-        hec_ir::matrix::Block { rows: [0u32].into(), cols: [0u32, 1, 2, 3, 4].into(), weights: weights.clone().into() };
-    let matrix = hec_ir::matrix::BlockMatrix::new(1, 5, vec![block]).unwrap();
-    let matrix = PreparedMatrix::new(&matrix).unwrap();
-    let x: Vec<f64> = values(N / 2, 1);
-    let y: Vec<f64> = values(N / 2, 2);
-    let rms = |v: &[f64]| scale.to_f64() * (v.iter().map(|v| v * v).sum::<f64>() / v.len() as f64).sqrt();
-    for seed in 0..60 {
-        let mut randomness = randomness(seed);
-        let secret = SecretKey::generate(&context, &mut randomness);
-        let public = PublicKey::generate(&context, &secret, &mut randomness).unwrap();
-        let [p, r] = [&x, &y].map(|v| context.encode(v, 1, &scale).unwrap());
-        let a = secret.encrypt(&context, &p, &mut randomness).unwrap();
-        let b = public.encrypt(&context, &r, &mut randomness).unwrap();
-        let open = |c: &Ciphertext| opened(&context, &secret, c);
-        let errors = difference(&context, &open(&a), &p, 1);
-        let as_slots = Plaintext { scale: bits(0), ..open(&evaluate::sub_plain(&context, &a, &p).unwrap()) };
-        slots.take(context.decode(&as_slots).unwrap());
-        fresh.take(errors);
-        public_fresh.take(difference(&context, &open(&b), &r, 1));
-        sum.take(difference(
-            &context,
-            &open(&evaluate::sub_plain(&context, &evaluate::add(&context, &a, &b).unwrap(), &p).unwrap()),
-            &r,
-            1,
-        ));
+    for ring in rings(LOG_N) {
+        let context = context_of(ring, &[50, 50], &[]);
+        let scale = bits(20);
+        let (mut fresh, mut public_fresh, mut sum, mut row) =
+            (Sample::default(), Sample::default(), Sample::default(), Sample::default());
+        let (mut plain, mut product, mut square, mut slots) =
+            (Sample::default(), Sample::default(), Sample::default(), Sample::default());
+        let weights: Vec<i32> = vec![3, -100, 2000, 77, -1500];
+        let block = hec_ir::matrix::Block {
+            rows: [0u32].into(),
+            cols: [0u32, 1, 2, 3, 4].into(),
+            weights: weights.clone().into(),
+        };
+        let matrix = hec_ir::matrix::BlockMatrix::new(1, 5, vec![block]).unwrap();
+        let matrix = PreparedMatrix::new(&matrix).unwrap();
+        let x: Vec<f64> = values(ring.slots(), 1);
+        let y: Vec<f64> = values(ring.slots(), 2);
+        let rms = |v: &[f64]| scale.to_f64() * (v.iter().map(|v| v * v).sum::<f64>() / v.len() as f64).sqrt();
+        for seed in 0..60 {
+            let mut randomness = randomness(seed);
+            let secret = SecretKey::generate(&context, &mut randomness);
+            let public = PublicKey::generate(&context, &secret, &mut randomness).unwrap();
+            let [p, r] = [&x, &y].map(|v| context.encode(v, 1, &scale).unwrap());
+            let a = secret.encrypt(&context, &p, &mut randomness).unwrap();
+            let b = public.encrypt(&context, &r, &mut randomness).unwrap();
+            let open = |c: &Ciphertext| opened(&context, &secret, c);
+            let errors = difference(&context, &open(&a), &p, 1);
+            let as_slots = Plaintext { scale: bits(0), ..open(&evaluate::sub_plain(&context, &a, &p).unwrap()) };
+            slots.take(context.decode(&as_slots).unwrap());
+            fresh.take(errors);
+            public_fresh.take(difference(&context, &open(&b), &r, 1));
+            sum.take(difference(
+                &context,
+                &open(&evaluate::sub_plain(&context, &evaluate::add(&context, &a, &b).unwrap(), &p).unwrap()),
+                &r,
+                1,
+            ));
 
-        let inputs: Vec<Ciphertext> = (0..5).map(|_| secret.encrypt(&context, &p, &mut randomness).unwrap()).collect();
-        let output = evaluate::scalar_matrix(&context, &matrix, &inputs.iter().collect::<Vec<_>>(), &bits(0)).unwrap();
-        let total: i32 = weights.iter().sum();
-        row.take(difference(&context, &open(&output[0]), &p, total as u64));
+            let inputs: Vec<Ciphertext> =
+                (0..5).map(|_| secret.encrypt(&context, &p, &mut randomness).unwrap()).collect();
+            let output =
+                evaluate::scalar_matrix(&context, &matrix, &inputs.iter().collect::<Vec<_>>(), &bits(0)).unwrap();
+            let total: i32 = weights.iter().sum();
+            row.take(difference(&context, &open(&output[0]), &p, total as u64));
 
-        let wanted = plain_product(&context, &p, &r);
-        plain.take(difference(&context, &open(&evaluate::multiply_plain(&context, &a, &r).unwrap()), &wanted, 1));
-        product.take(difference(&context, &open(&evaluate::multiply(&context, &a, &b).unwrap()), &wanted, 1));
-        let wanted = plain_product(&context, &r, &r);
-        square.take(difference(&context, &open(&evaluate::square(&context, &b).unwrap()), &wanted, 1));
+            let wanted = plain_product(&context, &p, &r);
+            plain.take(difference(&context, &open(&evaluate::multiply_plain(&context, &a, &r).unwrap()), &wanted, 1));
+            product.take(difference(&context, &open(&evaluate::multiply(&context, &a, &b).unwrap()), &wanted, 1));
+            let wanted = plain_product(&context, &r, &r);
+            let mut errors = difference(&context, &open(&evaluate::square(&context, &b).unwrap()), &wanted, 1);
+            errors[0] -= noise::square_mean(ring, noise::fresh_public(ring));
+            square.take(errors);
+        }
+        let (sk, pk) = (noise::fresh_secret(), noise::fresh_public(ring));
+        fresh.check(&format!("fresh, secret key, {ring}"), sk, 0.1);
+        slots.check(&format!("fresh, slots, {ring}"), noise::slot_std(ring, sk, 1.0), 0.1);
+        public_fresh.check(&format!("fresh, public key, {ring}"), pk, 0.1);
+        sum.check(&format!("add, {ring}"), noise::add(sk, pk), 0.1);
+        row.check(&format!("scalar matrix, {ring}"), noise::scalar_row(sk, &weights), 0.1);
+        plain.check(&format!("multiply plain, {ring}"), noise::multiply_plain(sk, rms(&y)), 0.1);
+        product.check(&format!("multiply, {ring}"), noise::multiply(ring, sk, rms(&x), pk, rms(&y)), 0.1);
+        square.check(&format!("square, {ring}"), noise::square(ring, pk, rms(&y)), 0.1);
     }
-    let (sk, pk) = (noise::fresh_secret(), noise::fresh_public(N));
-    fresh.check("fresh, secret key", sk, 0.1);
-    slots.check("fresh, slots", noise::slot_std(N, sk, 1.0), 0.1);
-    public_fresh.check("fresh, public key", pk, 0.1);
-    sum.check("add", noise::add(sk, pk), 0.1);
-    row.check("scalar matrix", noise::scalar_row(sk, &weights), 0.1);
-    plain.check("multiply plain", noise::multiply_plain(sk, rms(&y)), 0.1);
-    product.check("multiply", noise::multiply(N, sk, rms(&x), pk, rms(&y)), 0.1);
-    square.check("square", noise::square(N, pk, rms(&y)), 0.1);
 }
 
 #[test]
 fn products_of_errors_alone() {
-    let context = context(LOG_N, &[50], &[]);
-    let zero = context.encode_constant(0.0, 0, &bits(10)).unwrap();
-    let (mut product, mut square) = (Sample::default(), Sample::default());
-    for seed in 0..40 {
-        let mut randomness = randomness(seed);
-        let secret = SecretKey::generate(&context, &mut randomness);
-        let [a, b] = [0, 1].map(|_| secret.encrypt(&context, &zero, &mut randomness).unwrap());
-        let errors = |c: &Ciphertext| difference(&context, &opened(&context, &secret, c), &zero, 1);
-        product.take(errors(&evaluate::multiply(&context, &a, &b).unwrap()));
-        square.take(errors(&evaluate::square(&context, &a).unwrap()));
+    for ring in rings(LOG_N) {
+        let context = context_of(ring, &[50], &[]);
+        let zero = context.encode_constant(0.0, 0, &bits(10)).unwrap();
+        let (mut product, mut square, mut means) = (Sample::default(), Sample::default(), Sample::default());
+        for seed in 0..40 {
+            let mut randomness = randomness(seed);
+            let secret = SecretKey::generate(&context, &mut randomness);
+            let [a, b] = [0, 1].map(|_| secret.encrypt(&context, &zero, &mut randomness).unwrap());
+            let errors = |c: &Ciphertext| difference(&context, &opened(&context, &secret, c), &zero, 1);
+            product.take(errors(&evaluate::multiply(&context, &a, &b).unwrap()));
+            let mut errors = errors(&evaluate::square(&context, &a).unwrap());
+            means.take([errors[0]]);
+            errors[0] -= noise::square_mean(ring, noise::fresh_secret());
+            square.take(errors);
+        }
+        let e = noise::fresh_secret();
+        product.check(&format!("product of errors, {ring}"), noise::multiply(ring, e, 0.0, e, 0.0), 0.1);
+        square.check(&format!("square of an error, {ring}"), noise::square(ring, e, 0.0), 0.1);
+        let (found, wanted) = (means.mean / means.count, noise::square_mean(ring, e));
+        let apart = (found - wanted).abs() / noise::square(ring, e, 0.0);
+        assert!(apart < 5.0 * (2.0 / means.count).sqrt(), "mean of a square, {ring}: {found}, formula {wanted}");
     }
-    let e = noise::fresh_secret();
-    product.check("product of errors", noise::multiply(N, e, 0.0, e, 0.0), 0.1);
-    square.check("square of an error", noise::square(N, e, 0.0), 0.1);
 }
 
 #[test]
 fn encoding_rounds_to_nearest() {
-    let context = context(LOG_N, &[50], &[]);
-    let mut rounding = Sample::default();
-    for seed in 0..40 {
-        let x = values(N / 2, seed);
-        let [coarse, fine] = [20, 46].map(|s| context.encode(&x, 0, &bits(s)).unwrap());
-        let q = context.modulus(0);
-        let apart = coarse.poly.limb(0).iter().zip(fine.poly.limb(0));
-        rounding.take(apart.map(|(&c, &f)| q.centered(c) as f64 - q.centered(f) as f64 / 26f64.exp2()));
+    for ring in rings(LOG_N) {
+        let context = context_of(ring, &[50], &[]);
+        let mut rounding = Sample::default();
+        for seed in 0..40 {
+            let x = values(ring.slots(), seed);
+            let [coarse, fine] = [20, 46].map(|s| context.encode(&x, 0, &bits(s)).unwrap());
+            let q = context.modulus(0);
+            let apart = coarse.poly.limb(0).iter().zip(fine.poly.limb(0));
+            rounding.take(apart.map(|(&c, &f)| q.centered(c) as f64 - q.centered(f) as f64 / 26f64.exp2()));
+        }
+        rounding.check(&format!("encoding, {ring}"), noise::encoding(), 0.1);
     }
-    rounding.check("encoding", noise::encoding(), 0.1);
 }
 
 #[test]
 fn rescaling_by_degree() {
-    for (degree, tolerance) in [(1, 0.1), (2, 0.1), (3, 0.1), (4, 0.2)] {
-        let context = context(LOG_N, &[50, 25], &[]);
+    let cases = [(1, 0.1), (2, 0.1), (3, 0.1), (4, 0.2)];
+    for (ring, (degree, tolerance)) in rings(LOG_N).into_iter().flat_map(|ring| cases.map(|case| (ring, case))) {
+        let context = context_of(ring, &[50, 25], &[]);
         let mut rounding = Sample::default();
         for seed in 0..200 {
             let mut randomness = randomness(seed);
             let secret = SecretKey::generate(&context, &mut randomness);
-            let plaintext = context.encode(&values(N / 2, 1), 1, &bits(10)).unwrap();
+            let plaintext = context.encode(&values(ring.slots(), 1), 1, &bits(10)).unwrap();
             let mut fresh = || secret.encrypt(&context, &plaintext, &mut randomness).unwrap();
             let mut a = fresh();
             for _ in 1..degree {
@@ -186,12 +206,15 @@ fn rescaling_by_degree() {
             rounding.take(errors.into_iter().map(|e| e / q as f64));
         }
         // The norm of a power of the key is not that of a Gaussian: above degree 1 the tail is compared with 7 keys' worth.
-        let std = noise::rounding(N, degree);
+        let std = noise::rounding(ring, degree);
         let largest = rounding.largest;
         rounding.largest = 0.0;
-        rounding.check(&format!("rescale, degree {degree}"), std, tolerance);
-        assert!(largest < 6.5 * std * [1.0, 1.3, 2.0, 4.0][degree - 1], "degree {degree}: {largest} of std {std}");
-        assert_eq!(noise::rescale(N, 0.0, 3.0, degree), std);
+        rounding.check(&format!("rescale, degree {degree}, {ring}"), std, tolerance);
+        assert!(
+            largest < 6.5 * std * [1.0, 1.3, 2.0, 4.0][degree - 1],
+            "degree {degree}, {ring}: {largest} of std {std}"
+        );
+        assert_eq!(noise::rescale(ring, 0.0, 3.0, degree), std);
     }
 }
 
@@ -204,14 +227,14 @@ fn key_switching_by_shape() {
         (&[50, 40, 40, 40, 40], &[35, 36], 4),
         (&[50, 30, 30], &[50], 2),
     ];
-    for (chain, special, level) in shapes {
-        let context = context(LOG_N, chain, special);
+    for (ring, (chain, special, level)) in rings(LOG_N).into_iter().flat_map(|ring| shapes.map(|shape| (ring, shape))) {
+        let context = context_of(ring, chain, special);
         let mut samples = [Sample::default(), Sample::default()];
         let mut rotation = Sample::default();
         for seed in 0..25 {
             let (secret, keys) = keys(&context, seed);
             let mut randomness = randomness(seed + 1000);
-            let plaintext = context.encode(&values(N / 2, 1), level, &bits(10)).unwrap();
+            let plaintext = context.encode(&values(ring.slots(), 1), level, &bits(10)).unwrap();
             let a = secret.encrypt(&context, &plaintext, &mut randomness).unwrap();
             let needs = [(Automorphism::Rotation { steps: 3 }, level)];
             let galois = GaloisKeys::generate(&context, &secret, needs, &mut randomness).unwrap();
@@ -230,11 +253,11 @@ fn key_switching_by_shape() {
         }
         let log2_special = context.special().iter().map(|p| (p.value() as f64).log2()).sum();
         let digits = noise::log2_digits(context.parameters(), level);
-        rotation.check("rotation", noise::key_switch(N, 1, digits, log2_special), 0.1);
+        rotation.check(&format!("rotation, {ring}"), noise::key_switch(ring, 1, digits, log2_special), 0.1);
         for (sample, parts) in samples.iter().zip([1, 3]) {
             let digits = noise::log2_digits(context.parameters(), level);
-            let std = noise::key_switch(N, parts, digits, log2_special);
-            sample.check(&format!("key switch {chain:?} {special:?} of {parts}"), std, 0.1);
+            let std = noise::key_switch(ring, parts, digits, log2_special);
+            sample.check(&format!("key switch {chain:?} {special:?} of {parts}, {ring}"), std, 0.1);
         }
     }
 }

@@ -14,13 +14,13 @@ struct Lab {
 
 impl Lab {
     fn new() -> Self {
-        Self::with_scale(|_| bits(45))
+        Self::with_scale(Ring::standard(8), |_| bits(45))
     }
 
-    fn with_scale(scale: fn(&Context) -> Scale) -> Self {
-        let context = context(8, &[50, 45, 45, 45, 45, 45, 45, 45], &[50, 50]);
+    fn with_scale(ring: Ring, scale: fn(&Context) -> Scale) -> Self {
+        let context = context_of(ring, &[50, 45, 45, 45, 45, 45, 45, 45], &[50, 50]);
         let (secret, keys) = keys(&context, 1);
-        let x = values(128, 1);
+        let x = values(ring.slots(), 1);
         let plaintext = context.encode(&x, 7, &scale(&context)).unwrap();
         let a = secret.encrypt(&context, &plaintext, &mut randomness(2)).unwrap();
         Self { context, secret, keys, x, a }
@@ -78,8 +78,18 @@ fn every_degree_in_both_bases_at_the_exact_scale() {
     assert_eq!(counts[0], GOLDEN);
     assert_eq!(counts[1], GOLDEN);
     // Powers up to the 64th, whose scales are products of as many primes.
-    let lab = Lab::with_scale(|context| Scale::prime(context.modulus(7).value()));
+    let lab = Lab::with_scale(Ring::standard(8), |context| Scale::prime(context.modulus(7).value()));
     lab.check(Basis::Chebyshev, &coefficients(127), 7, &bits(45));
+}
+
+#[test]
+fn the_conjugate_invariant_ring_takes_the_same_products() {
+    let lab = Lab::with_scale(Ring::conjugate_invariant(6), |_| bits(45));
+    for degree in [1, 3, 8, 21, 63] {
+        for basis in [Basis::Monomial, Basis::Chebyshev] {
+            assert_eq!(lab.check(basis, &coefficients(degree), 7, &bits(45)), GOLDEN[degree - 1]);
+        }
+    }
 }
 
 /// Products and relinearizations of dense polynomials of degrees 1 to 63, in either basis.

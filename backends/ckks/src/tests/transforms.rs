@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use hec_ir::parameters::RingType;
+
 use super::noise::{LOG_N, N, Sample, difference, image, opened};
 use super::*;
 use crate::count::Work;
@@ -21,12 +23,18 @@ struct Lab {
 
 impl Lab {
     fn new(log_n: u32, special: &[u32]) -> Self {
-        let context = context(log_n, &[50, 40, 40, 41, 39], special);
+        Self::in_ring(Ring::standard(log_n), special)
+    }
+
+    /// Numbers are complex in the standard ring, real in the other.
+    fn in_ring(ring: Ring, special: &[u32]) -> Self {
+        let context = context_of(ring, &[50, 40, 40, 41, 39], special);
         let mut randomness = randomness(1);
         let secret = SecretKey::generate(&context, &mut randomness);
         let slots = context.parameters().slots();
+        let unit = imaginary_unit(ring);
         let z: Vec<Complex> =
-            values(slots, 1).iter().zip(values(slots, 2)).map(|(&re, im)| Complex { re, im }).collect();
+            values(slots, 1).iter().zip(values(slots, 2)).map(|(&re, im)| Complex { re, im: im * unit }).collect();
         let plaintext = context.encode_complex(&z, 4, &bits(40)).unwrap();
         let a = secret.encrypt(&context, &plaintext, &mut randomness).unwrap();
         Self { context, secret, z, a }
@@ -57,6 +65,20 @@ impl Lab {
     }
 }
 
+/// What imaginary parts are multiplied by: slots are real in the conjugate-invariant ring.
+fn imaginary_unit(ring: Ring) -> f64 {
+    match ring.ring_type {
+        RingType::Standard => 1.0,
+        RingType::ConjugateInvariant => 0.0,
+    }
+}
+
+/// Their real parts in the conjugate-invariant ring.
+fn in_ring(ring: Ring, diagonals: &Diagonals) -> Diagonals {
+    let number = |z: &Complex| Complex { re: z.re, im: z.im * imaginary_unit(ring) };
+    diagonals.iter().map(|(&step, values)| (step, values.iter().map(number).collect())).collect()
+}
+
 fn diagonals(steps: impl IntoIterator<Item = i64>, len: usize) -> Diagonals {
     let vector = |step: i64| -> Vec<Complex> {
         let (re, im) = (values(len, step.unsigned_abs() as usize), values(len, step.unsigned_abs() as usize + 50));
@@ -67,8 +89,13 @@ fn diagonals(steps: impl IntoIterator<Item = i64>, len: usize) -> Diagonals {
 
 #[test]
 fn maps_of_the_slots() {
-    for special in [&[50][..], &[50, 49], &[45, 46, 47]] {
-        let lab = Lab::new(7, special);
+    for (ring, special) in [
+        (Ring::standard(7), &[50][..]),
+        (Ring::standard(7), &[50, 49]),
+        (Ring::standard(7), &[45, 46, 47]),
+        (Ring::conjugate_invariant(6), &[50, 49]),
+    ] {
+        let lab = Lab::in_ring(ring, special);
         let context = &lab.context;
         // Dense; dense of a block that repeats; few; with and without step 0; one alone; far apart.
         let cases: Vec<(Diagonals, usize)> = vec![
@@ -82,6 +109,7 @@ fn maps_of_the_slots() {
             (diagonals([1, 65, -63], 64), 2),
         ];
         for (diagonals, level) in &cases {
+            let diagonals = &in_ring(ring, diagonals);
             for baby_steps in [None, Some(1), Some(4), Some(64)] {
                 let settings = TransformSettings { baby_steps, ..TransformSettings::at_level(*level) };
                 let transform = LinearTransform::new(context, diagonals, &settings).unwrap();
@@ -201,15 +229,18 @@ fn transforms_that_do_not_fit_are_refused() {
 #[test]
 fn the_error_follows_its_formula() {
     // Small special primes, so that key switches outweigh the rest; then large ones.
-    for special in [&[34][..], &[50]] {
-        let context = context(LOG_N, &[50, 40, 40], special);
+    let cases = [&[34][..], &[50]];
+    for (ring, special) in rings(LOG_N).into_iter().flat_map(|ring| cases.map(|special| (ring, special))) {
+        let context = context_of(ring, &[50, 40, 40], special);
         let steps = [0, 1, 2, 5, 8, 11, 16];
         let diagonals: BTreeMap<i64, Vec<f64>> =
-            steps.iter().map(|&step| (step, values(N / 2, step as usize))).collect();
+            steps.iter().map(|&step| (step, values(ring.slots(), step as usize))).collect();
         let scale = bits(12);
         let settings = TransformSettings { level: 2, scale: Some(scale.clone()), baby_steps: Some(8) };
         let transform = LinearTransform::new(&context, &diagonals, &settings).unwrap();
-        let squares = |step: &i64| diagonals[step].iter().map(|v| (v * scale.to_f64()).powi(2)).sum::<f64>() / 512.0;
+        let squares = |step: &i64| {
+            diagonals[step].iter().map(|v| (v * scale.to_f64()).powi(2)).sum::<f64>() / ring.slots() as f64
+        };
         let all = steps.iter().map(squares).sum::<f64>().sqrt();
         let switched = [1, 2, 5, 11].iter().map(squares).sum::<f64>().sqrt();
         let mut sample = Sample::default();
@@ -218,7 +249,7 @@ fn the_error_follows_its_formula() {
             let secret = SecretKey::generate(&context, &mut randomness);
             let needs = transform.required_rotations().into_iter().map(|a| (a, 2));
             let keys = GaloisKeys::generate(&context, &secret, needs, &mut randomness).unwrap();
-            let plaintext = context.encode(&values(N / 2, 1), 2, &bits(20)).unwrap();
+            let plaintext = context.encode(&values(ring.slots(), 1), 2, &bits(20)).unwrap();
             let a = secret.encrypt(&context, &plaintext, &mut randomness).unwrap();
             let found = evaluate::linear_transform(&context, &a, &transform, &keys).unwrap();
             sample.take(difference(
@@ -230,8 +261,8 @@ fn the_error_follows_its_formula() {
         }
         let digits = noise::log2_digits(context.parameters(), 2);
         let log2_special = (context.special()[0].value() as f64).log2();
-        let std = noise::linear_transform(N, noise::fresh_secret(), all, switched, 2, digits, log2_special);
-        sample.check(&format!("linear transform, special primes {special:?}"), std, 0.1);
+        let std = noise::linear_transform(ring, noise::fresh_secret(), all, switched, 2, digits, log2_special);
+        sample.check(&format!("linear transform, special primes {special:?}, {ring}"), std, 0.1);
     }
 }
 
@@ -240,7 +271,7 @@ fn mapped(context: &Context, a: &Plaintext, transform: &LinearTransform) -> Plai
     let q = context.modulus(0);
     let rotated = |a: &Plaintext, step: usize| {
         let rotation = crate::Automorphism::Rotation { steps: step as i64 };
-        image(context, a, rotation.galois_element(N))
+        image(context, a, rotation.galois_element(context.ring()).unwrap())
     };
     let zero = || Plaintext { poly: crate::poly::Poly::zero(N, 1), form: Form::Ntt, ..a.clone() };
     let mut outer = zero();

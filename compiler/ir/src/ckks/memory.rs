@@ -6,7 +6,7 @@ use crate::graph::Value;
 /// Bytes of the ciphertexts that are alive at once when `circuit` is executed node by node, at the most. Residues take 8
 /// bytes. All inputs are there before the first operation; gather and concat share ciphertexts with their operands; an
 /// elementwise operation frees those of its operands that nobody else holds one by one, and a combine reuses their memory
-/// where the kernel reads all columns before it writes a row ([`crate::matrix::Shape::works_in_place`]).
+/// where the kernel reads all columns before it writes a row ([`crate::matrix::BlockShape::works_in_place`]).
 pub fn peak_ciphertext_bytes(circuit: &Circuit) -> u64 {
     let mut memory = Memory::default();
     let mut uses = circuit.use_counts();

@@ -1,14 +1,16 @@
 //! CKKS parameters: an unchecked [`Literal`] becomes checked [`Parameters`] once.
 //!
-//! A parameter set is a ring degree `N = 2^log_n`, a modulus chain `q_0 .. q_L` (level `l` uses the limbs
+//! A parameter set is a ring of degree `N = 2^log_n` ([`Ring`]), a modulus chain `q_0 .. q_L` (level `l` uses the limbs
 //! `q_0 ..= q_l`; rescaling divides by the last one), special primes `P` for key switching, and the security level
 //! that it is held to. Distributions are fixed: a dense ternary secret, errors of standard deviation
 //! [`ERROR_STD`].
 
 mod primes;
+mod ring;
 mod security;
 
 pub use primes::{PrimeSearch, is_prime, ntt_primes};
+pub use ring::{Ring, RingType};
 pub use security::{ERROR_STD, MAX_LOG_N, MIN_LOG_N, Security, TABLE_NAME, max_log_qp};
 
 use std::fmt;
@@ -20,7 +22,9 @@ pub const MAX_PRIME_BITS: u32 = 50;
 /// An unchecked parameter set. [`Parameters::new`] checks it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Literal {
-    /// log2 of the ring degree N; N/2 slots.
+    /// The ring of the polynomials.
+    pub ring_type: RingType,
+    /// log2 of the ring degree N.
     pub log_n: u32,
     /// The modulus chain `q_0 .. q_L`. The last is divided away first.
     pub moduli: Vec<u64>,
@@ -30,7 +34,7 @@ pub struct Literal {
     pub security: Security,
 }
 
-/// A checked parameter set: primes are prime, distinct, `= 1 mod 2N`, below `2^50`, and log2(QP) is within the table of
+/// A checked parameter set: primes are prime, distinct, 1 modulo the ring's order, below `2^50`, and log2(QP) is within the table of
 /// the stated security level. Cheap to clone.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Parameters(Arc<Checked>);
@@ -112,7 +116,8 @@ impl Parameters {
     }
 
     fn seal(literal: Literal, insecure: bool) -> Self {
-        let mut hash = blake3::Hasher::new_derive_key("hec 2026 CKKS parameters v1");
+        let mut hash = blake3::Hasher::new_derive_key("hec 2026 CKKS parameters v2");
+        hash.update(literal.ring_type.name().as_bytes());
         hash.update(&literal.log_n.to_le_bytes());
         hash.update(&literal.security.bits().to_le_bytes());
         hash.update(&[u8::from(insecure)]);
@@ -131,6 +136,11 @@ impl Parameters {
         &self.0.literal
     }
 
+    /// The ring.
+    pub fn ring(&self) -> Ring {
+        Ring { ring_type: self.0.literal.ring_type, log_n: self.0.literal.log_n }
+    }
+
     /// log2 of the ring degree.
     pub fn log_n(&self) -> u32 {
         self.0.literal.log_n
@@ -141,9 +151,9 @@ impl Parameters {
         1 << self.log_n()
     }
 
-    /// Number of (complex) slots, N/2.
+    /// Number of slots: N/2 complex ones, or N real ones in the conjugate-invariant ring.
     pub fn slots(&self) -> usize {
-        self.ring_degree() / 2
+        self.ring().slots()
     }
 
     /// The modulus chain `q_0 .. q_L`.
@@ -200,12 +210,16 @@ fn check_arithmetic(literal: &Literal) -> Result<(), ParameterError> {
     if literal.moduli.is_empty() || found > MAX_LIMBS {
         return Err(ParameterError::ChainLength { found });
     }
+    let ring = Ring { ring_type: literal.ring_type, log_n: literal.log_n };
     let mut seen = std::collections::BTreeSet::new();
     for &modulus in literal.moduli.iter().chain(&literal.special_primes) {
         let reason = if modulus >> MAX_PRIME_BITS != 0 {
             "it is not below 2^50"
-        } else if modulus % (2 << literal.log_n) != 1 {
-            "it is not 1 modulo 2N"
+        } else if modulus % ring.order() != 1 {
+            match ring.ring_type {
+                RingType::Standard => "it is not 1 modulo 2N",
+                RingType::ConjugateInvariant => "it is not 1 modulo 4N, as the conjugate-invariant ring needs",
+            }
         } else if !is_prime(modulus) {
             "it is not prime"
         } else if !seen.insert(modulus) {
@@ -230,7 +244,7 @@ mod tests {
         let mut take = |sizes: &[u32]| sizes.iter().map(|&b| search.take(b).expect("a prime")).collect::<Vec<_>>();
         let moduli = take(bits);
         let special_primes = take(special);
-        Literal { log_n, moduli, special_primes, security: Security::Bits128 }
+        Literal { ring_type: RingType::Standard, log_n, moduli, special_primes, security: Security::Bits128 }
     }
 
     #[test]
@@ -240,6 +254,24 @@ mod tests {
         let error = Parameters::new(literal(13, &[49, 40, 40, 40], &[49])).expect_err("218 bits do not");
         assert!(error.to_string().contains("allows 214 bits"), "{error}");
         assert!(matches!(error, ParameterError::Insecure { wanted: 128, allowed: 214, .. }));
+    }
+
+    #[test]
+    fn the_conjugate_invariant_ring_has_n_slots_and_stands_under_row_n() {
+        let mut search = PrimeSearch::for_ring(Ring::conjugate_invariant(13));
+        let mut take = |bits: &[u32]| bits.iter().map(|&b| search.take(b).expect("a prime")).collect::<Vec<_>>();
+        let ring_type = RingType::ConjugateInvariant;
+        let (moduli, special_primes) = (take(&[49, 40, 40, 40]), take(&[44]));
+        let fits = Literal { ring_type, log_n: 13, moduli, special_primes, security: Security::Bits128 };
+        let too_large = Literal { special_primes: take(&[49]), ..fits.clone() };
+        let parameters = Parameters::new(fits).expect("213 bits fit");
+        assert_eq!((parameters.slots(), parameters.ring_degree()), (8192, 8192));
+        assert!(matches!(Parameters::new(too_large), Err(ParameterError::Insecure { allowed: 214, .. })));
+
+        let modulus = 3 * (2 << 13) + 1;
+        let odd = Literal { moduli: vec![modulus], special_primes: vec![], ..parameters.literal().clone() };
+        let reason = "it is not 1 modulo 4N, as the conjugate-invariant ring needs";
+        assert_eq!(Parameters::new(odd), Err(ParameterError::Modulus { modulus, reason }));
     }
 
     #[test]
@@ -267,6 +299,11 @@ mod tests {
         let b = Literal { security: Security::Bits192, ..a.clone() };
         let print = |l: Literal| *Parameters::insecure_for_tests(l).expect("sound").fingerprint();
         assert_ne!(print(a.clone()), print(b));
+        let invariant = |l: &Literal| Literal { ring_type: RingType::ConjugateInvariant, ..l.clone() };
+        let mut search = PrimeSearch::for_ring(Ring::conjugate_invariant(13));
+        let moduli = vec![search.take(40).expect("a prime")];
+        let both = Literal { moduli, special_primes: vec![], ..a.clone() };
+        assert_ne!(print(invariant(&both)), print(both));
         assert_ne!(print(a.clone()), *Parameters::new(a).expect("secure").fingerprint());
     }
 }

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use super::MAX_PRIME_BITS;
+use super::{MAX_PRIME_BITS, Ring};
 
 /// Whether `n` is prime: Miller-Rabin with the first twelve primes as bases, which decides every 64-bit number
 /// (Sorenson and Webster, "Strong pseudoprimes to twelve prime bases", 2015).
@@ -45,9 +45,9 @@ fn pow_mod(mut base: u64, mut exponent: u64, n: u64) -> u64 {
     result
 }
 
-/// Primes `= 1 mod 2N` closest to `2^bits` and below `2^50`, nearest first. Deterministic.
-pub fn ntt_primes(log_n: u32, bits: f64) -> impl Iterator<Item = u64> {
-    let step = 2u64 << log_n;
+/// Primes that are 1 modulo the ring's order, closest to `2^bits` and below `2^50`, nearest first. Deterministic.
+pub fn ntt_primes(ring: Ring, bits: f64) -> impl Iterator<Item = u64> {
+    let step = ring.order();
     let limit = 1u64 << MAX_PRIME_BITS;
     let target = bits.exp2();
     let centre = (target as u64) / step * step + 1;
@@ -77,17 +77,22 @@ fn take_below(below: &mut Option<u64>, value: u64, step: u64) -> u64 {
     value
 }
 
-/// Hands out distinct primes for one ring degree.
+/// Hands out distinct primes for one ring.
 #[derive(Clone, Debug)]
 pub struct PrimeSearch {
-    log_n: u32,
+    ring: Ring,
     used: BTreeSet<u64>,
 }
 
 impl PrimeSearch {
-    /// A search for primes `= 1 mod 2^(log_n + 1)`.
+    /// A search for primes of the standard ring of degree `2^log_n`: `= 1 mod 2N`.
     pub fn new(log_n: u32) -> Self {
-        Self { log_n, used: BTreeSet::new() }
+        Self::for_ring(Ring::standard(log_n))
+    }
+
+    /// A search for primes of `ring`: 1 modulo its order.
+    pub fn for_ring(ring: Ring) -> Self {
+        Self { ring, used: BTreeSet::new() }
     }
 
     /// The unused prime below `2^bits` that is closest to it; `None` if there is none above `2^(bits - 1)`.
@@ -103,8 +108,7 @@ impl PrimeSearch {
 
     fn take_where(&mut self, bits: f64, accept: impl Fn(u64) -> bool) -> Option<u64> {
         let in_reach = |q: &u64| ((*q as f64).log2() - bits).abs() <= 1.0;
-        let found =
-            ntt_primes(self.log_n, bits).take_while(in_reach).find(|&q| accept(q) && !self.used.contains(&q))?;
+        let found = ntt_primes(self.ring, bits).take_while(in_reach).find(|&q| accept(q) && !self.used.contains(&q))?;
         self.used.insert(found);
         Some(found)
     }
@@ -127,7 +131,7 @@ mod tests {
 
     #[test]
     fn nearest_primes_come_first_and_fit_the_ring() {
-        let found: Vec<u64> = ntt_primes(13, 40.0).take(20).collect();
+        let found: Vec<u64> = ntt_primes(Ring::standard(13), 40.0).take(20).collect();
         let away = |q: &u64| ((1u64 << 40) as i64 - *q as i64).abs();
         assert!(found.windows(2).all(|w| away(&w[0]) <= away(&w[1])));
         assert!(found.iter().all(|q| q % (1 << 14) == 1 && is_prime(*q)));

@@ -8,7 +8,7 @@ use crate::attribute::{Attribute, Attributes};
 use crate::ckks::Ckks;
 use crate::graph::{Builder, Dialect, Graph};
 use crate::matrix::{Block, BlockMatrix};
-use crate::parameters::{Literal, Parameters, Security};
+use crate::parameters::{Literal, Parameters, RingType, Security};
 use crate::tensor::{Element, Tensor, Tensors};
 
 /// Rows and columns of a stored matrix: checked before anything of that size is allocated.
@@ -45,8 +45,10 @@ fn invalid(text: impl Into<String>) -> ProgramError {
 fn parameters(stored: wire::Parameters) -> Result<Parameters, ProgramError> {
     let security = Security::from_bits(stored.security)
         .ok_or_else(|| invalid(format!("security level {} is not 128, 192 or 256", stored.security)))?;
+    let ring_type = RingType::from_name(&stored.ring_type)
+        .ok_or_else(|| invalid(format!("unknown ring type \"{}\"", stored.ring_type)))?;
     let wire::Parameters { log_n, moduli, special_primes, .. } = stored;
-    Ok(Parameters::new(Literal { log_n, moduli, special_primes, security })?)
+    Ok(Parameters::new(Literal { ring_type, log_n, moduli, special_primes, security })?)
 }
 
 fn graph<D: Dialect>(context: D::Context, stored: wire::Graph, blobs: &[Content]) -> Result<Graph<D>, ProgramError> {

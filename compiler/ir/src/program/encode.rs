@@ -29,6 +29,7 @@ pub(super) fn program(program: &Program) -> Vec<u8> {
 
 fn parameters(literal: &Literal) -> wire::Parameters {
     wire::Parameters {
+        ring_type: literal.ring_type.name().to_owned(),
         log_n: literal.log_n,
         moduli: literal.moduli.clone(),
         special_primes: literal.special_primes.clone(),

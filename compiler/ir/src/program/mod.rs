@@ -181,5 +181,5 @@ impl Program {
 }
 
 const MAGIC: &[u8; 8] = b"HECPROG\0";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const HEADER: usize = MAGIC.len() + 4 + blake3::OUT_LEN;

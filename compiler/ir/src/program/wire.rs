@@ -28,6 +28,8 @@ pub struct Parameters {
     pub special_primes: Vec<u64>,
     #[prost(uint32, tag = "4")]
     pub security: u32,
+    #[prost(string, tag = "5")]
+    pub ring_type: String,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
