@@ -93,9 +93,9 @@ enum Answer {
 }
 
 fn unsupported(graph: &TensorGraph) -> Option<String> {
-    graph.nodes().find_map(|(_, node)| match node.op() {
-        Op::Unsupported(op) if !op.is_consequence() => Some(format!("{}: {}", op.operator, op.reason)),
-        _other => None,
+    graph.nodes().find_map(|(_, node)| {
+        let Op::Unsupported(op) = node.op() else { return None };
+        (!op.is_consequence()).then(|| format!("{}: {}", op.operator, op.reason))
     })
 }
 
@@ -105,7 +105,8 @@ fn difference(found: &Tensor, expected: &ArrayD<f64>, tolerance: f64) -> Option<
     }
     let wrong = |&(&found, &expected): &(&f64, &f64)| {
         let same = found == expected || found.is_nan() && expected.is_nan();
-        !same && !((found - expected).abs() <= ABSOLUTE + tolerance * expected.abs())
+        let near = (found - expected).abs() <= ABSOLUTE + tolerance * expected.abs();
+        !same && !near
     };
     found.values().iter().zip(expected).find(wrong).map(|(found, expected)| format!("{found}, not {expected}"))
 }

@@ -33,27 +33,24 @@ pub(super) fn recognise(graph: &TensorGraph) -> Result<TensorGraph, GraphError> 
         let inputs: Vec<Operand> = operands.iter().map(|&value| operand(builder, &known, value)).collect();
         let whole = expression(node.op(), &inputs).filter(|e| has_type(builder, e.of, node.ty().known()));
         let once = |value: &Value| uses[value.index()] == 1;
-        let replaced = whole.as_ref().filter(|e| !e.polynomial).and_then(|whole| match node.op() {
+        let replaced = whole.as_ref().filter(|e| !e.polynomial).and_then(|whole| match (node.op(), &inputs[..]) {
+            (Op::Unary(Unary::Neg), _) => None,
             // By itself, a function stays what it is.
-            Op::Unary(unary) if *unary != Unary::Neg => takes_function(&inputs).then(|| whole.clone()),
-            Op::Composite(_) => takes_function(&inputs).then(|| whole.clone()),
-            Op::Where(_) => Some(whole.clone()),
-            Op::Binary(binary) => match &inputs[..] {
-                [Operand::Expression(_), Operand::Expression(_)] => Some(whole.clone()),
-                // What scales and shifts a composition that nobody else needs belongs to it.
-                _one_is_constant if takes_function(&inputs) => {
-                    let own =
-                        operands.iter().zip(node.operands()).any(|(new, old)| composites.contains(new) && once(old));
-                    (own || !is_affine(*binary, &inputs)).then(|| whole.clone())
-                }
-                // A comparison with a constant, or a power, of a polynomial: the polynomial stays outside.
-                _one_is_constant => {
-                    let direct: Vec<Operand> =
-                        operands.iter().map(|&v| operand(builder, &BTreeMap::new(), v)).collect();
-                    expression(node.op(), &direct)
-                }
-            },
-            _other => None,
+            (Op::Unary(_) | Op::Composite(_), inputs) => takes_function(inputs).then(|| whole.clone()),
+            (Op::Where(_), _) | (Op::Binary(_), [Operand::Expression(_), Operand::Expression(_)]) => {
+                Some(whole.clone())
+            }
+            // What scales and shifts a composition that nobody else needs belongs to it.
+            (Op::Binary(binary), inputs) if takes_function(inputs) => {
+                let own = operands.iter().zip(node.operands()).any(|(new, old)| composites.contains(new) && once(old));
+                (own || !is_affine(*binary, inputs)).then(|| whole.clone())
+            }
+            // A comparison with a constant, or a power, of a polynomial: the polynomial stays outside.
+            (Op::Binary(_), _) => {
+                let direct: Vec<Operand> = operands.iter().map(|&v| operand(builder, &BTreeMap::new(), v)).collect();
+                expression(node.op(), &direct)
+            }
+            (_, _) => None,
         });
         let truth = node.ty().known().is_none_or(|ty| !ty.element.is_float());
         let replaced = replaced.filter(|_| !truth).and_then(|e| Some((e.of, function(&e.steps)?)));
@@ -119,17 +116,17 @@ fn expression(op: &Op, inputs: &[Operand]) -> Option<Expression> {
         }
     }
     let mut polynomial = !takes_function(inputs);
-    match op {
-        Op::Unary(unary) => {
+    match (op, inputs) {
+        (Op::Unary(unary), _) => {
             steps.push(Step::Unary(*unary));
             polynomial &= *unary == Unary::Neg;
         }
-        Op::Composite(composite) => {
+        (Op::Composite(composite), _) => {
             steps = substituted(composite.steps(), &steps);
             polynomial = false;
         }
         // Horner's scheme.
-        Op::Polynomial(p) => {
+        (Op::Polynomial(p), _) => {
             let (last, others) = p.coefficients.split_last()?;
             let mut horner = vec![Step::Constant(*last)];
             for &coefficient in others.iter().rev() {
@@ -140,7 +137,7 @@ fn expression(op: &Op, inputs: &[Operand]) -> Option<Expression> {
             }
             steps = substituted(&horner, &steps);
         }
-        Op::Binary(binary) => {
+        (Op::Binary(binary), inputs) => {
             let power = |k: f64| (0.0..=32.0).contains(&k) && k.fract() == 0.0;
             polynomial &= match (binary, inputs) {
                 (Binary::Pow, [_, Operand::Constant(k)]) => power(*k),
@@ -148,11 +145,11 @@ fn expression(op: &Op, inputs: &[Operand]) -> Option<Expression> {
             };
             steps.push(Step::Binary(*binary));
         }
-        Op::Where(_) => {
+        (Op::Where(_), _) => {
             steps.push(Step::Select);
             polynomial = false;
         }
-        _other => return None,
+        (_, _) => return None,
     }
     (steps.len() <= MAX_STEPS).then_some(Expression { of, steps, polynomial })
 }
