@@ -146,3 +146,28 @@ fn single_nodes() {
 fn pipelines_that_skl2onnx_wrote() {
     assert_eq!(run("sklearn/sklearn"), "18 cases are right, otherwise are [], refused are:\n\n");
 }
+
+#[test]
+fn corrupted_cases_do_not_panic() {
+    let mut suite = Suite::open("onnx-backend/node");
+    // xorshift64: the same corruptions in every run.
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below as u64) as usize
+    };
+    let mut read = 0;
+    for case in suite.cases() {
+        let model = suite.bytes(&format!("{case}/model.onnx")).unwrap();
+        for _ in 0..20 {
+            let mut bytes = model.clone();
+            let at = random(bytes.len());
+            bytes[at] ^= 1 + random(255) as u8;
+            let options = ImportOptions { keep_first_axis: random(2) == 0, ..ImportOptions::default() };
+            read += usize::from(import(&bytes, &options).is_ok());
+        }
+    }
+    assert!(read > 1000, "{read}");
+}

@@ -94,7 +94,14 @@ fn is_affine(binary: Binary, inputs: &[Operand]) -> bool {
     match binary {
         Binary::Add | Binary::Sub | Binary::Mul => true,
         Binary::Div => matches!(inputs, [_, Operand::Constant(_)]),
-        Binary::Pow | Binary::Max | Binary::Min | Binary::Equal | Binary::Greater | Binary::Less => false,
+        Binary::Mod
+        | Binary::Remainder
+        | Binary::Pow
+        | Binary::Max
+        | Binary::Min
+        | Binary::Equal
+        | Binary::Greater
+        | Binary::Less => false,
     }
 }
 
