@@ -123,6 +123,24 @@ fn activations_written_as_subgraphs_become_one_function() {
 }
 
 #[test]
+fn a_mask_is_a_function_too() {
+    let mut m = Model::new();
+    let x = m.input("x", &[1, 3]);
+    let half = m.constant(&[], vec![0.5]);
+    let above = m.push("above", Binary::Greater, &[x, half]);
+    let mask = m.push("mask", Cast { element: Element::F32 }, &[above]);
+    let y = m.push("masked", Binary::Mul, &[x, mask]);
+    insta::assert_snapshot!(recognised(m, y), @"function x x 0.5 greater mul");
+
+    let mut m = Model::new();
+    let x = m.input("x", &[1, 3]);
+    let half = m.constant(&[], vec![0.5]);
+    let above = m.push("above", Binary::Greater, &[x, half]);
+    let y = m.push("mask", Cast { element: Element::F32 }, &[above]);
+    insta::assert_snapshot!(recognised(m, y), @"function x 0.5 greater");
+}
+
+#[test]
 fn what_is_linear_or_polynomial_stays_beside_a_function() {
     let mut m = Model::new();
     let x = m.input("x", &[1, 3]);

@@ -37,6 +37,8 @@ pub(super) fn recognise(graph: &TensorGraph) -> Result<TensorGraph, GraphError> 
             (Op::Unary(Unary::Neg), _) => None,
             // By itself, a function stays what it is.
             (Op::Unary(_) | Op::Composite(_), inputs) => takes_function(inputs).then(|| whole.clone()),
+            // What was true or false is a number now.
+            (Op::Cast(_), _) if !is_real(builder.ty(operands[0]).known()) => Some(whole.clone()),
             (Op::Where(_), _) | (Op::Binary(_), [Operand::Expression(_), Operand::Expression(_)]) => {
                 Some(whole.clone())
             }
@@ -52,8 +54,7 @@ pub(super) fn recognise(graph: &TensorGraph) -> Result<TensorGraph, GraphError> 
             }
             (_, _) => None,
         });
-        let truth = node.ty().known().is_none_or(|ty| !ty.element.is_float());
-        let replaced = replaced.filter(|_| !truth).and_then(|e| Some((e.of, function(&e.steps)?)));
+        let replaced = replaced.filter(|_| is_real(node.ty().known())).and_then(|e| Some((e.of, function(&e.steps)?)));
         let value = match replaced {
             Some((of, op)) => {
                 let composite = matches!(op, Op::Composite(_));
@@ -82,6 +83,10 @@ fn operand(builder: &Builder<Tensors>, known: &BTreeMap<Value, Expression>, valu
 fn has_type(builder: &Builder<Tensors>, of: Value, ty: Option<&TensorType>) -> bool {
     let of = builder.ty(of).known().filter(|of| of.element.is_float());
     ty.zip(of).is_some_and(|(ty, of)| ty.shape == of.shape)
+}
+
+fn is_real(ty: Option<&TensorType>) -> bool {
+    ty.is_some_and(|ty| ty.element.is_float())
 }
 
 /// Whether an operand is a function already.
@@ -152,6 +157,8 @@ fn expression(op: &Op, inputs: &[Operand]) -> Option<Expression> {
             };
             steps.push(Step::Binary(*binary));
         }
+        // To floating-point numbers, it changes no value.
+        (Op::Cast(cast), _) if cast.element.is_float() => {}
         (Op::Where(_), _) => {
             steps.push(Step::Select);
             polynomial = false;
