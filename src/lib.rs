@@ -29,7 +29,9 @@ pub use hec_ir as ir;
 pub use hec_ir::Program;
 pub use hec_ir::parameters::{RingType, Security};
 pub use hec_ir::program::{Port, ProgramError};
-pub use hec_onnx::{ImportError, ImportOptions, import, supported_operators};
+pub use hec_onnx::{
+    ExternalData, ImportError, ImportOptions, import, import_with, operators_page, supported_operators,
+};
 pub use hec_plain::evaluate_samples;
 pub use hec_runtime::{
     Backend, Layer, Outcome, Phase, Phases, Progress, RunError, SampleBatch, Silent, Traffic, memory,

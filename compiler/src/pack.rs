@@ -152,7 +152,15 @@ impl Pack<'_> {
             Binary::Add => slots::Op::Add,
             Binary::Sub => slots::Op::Subtract,
             Binary::Mul => slots::Op::Multiply,
-            Binary::Div | Binary::Pow | Binary::Max | Binary::Min | Binary::Equal | Binary::Greater | Binary::Less => {
+            Binary::Div
+            | Binary::Mod
+            | Binary::Remainder
+            | Binary::Pow
+            | Binary::Max
+            | Binary::Min
+            | Binary::Equal
+            | Binary::Greater
+            | Binary::Less => {
                 let reason = format!("{} of two encrypted values is not a polynomial", node.op().name());
                 return self.obstacle(node, reason, ty).map(Some);
             }

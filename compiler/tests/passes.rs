@@ -55,11 +55,9 @@ fn recognised(m: Model, y: hec_ir::Value) -> String {
         assert!(distance < 1e-12, "the result changed by {distance}");
     }
     let lines = result.nodes().filter(|(_, node)| !matches!(node.op(), Op::Constant(_) | Op::Input(_)));
-    let describe = |op: &Op| match op {
-        Op::Composite(composite) => format!("function {composite}"),
-        Op::Unary(unary) => format!("{} {:?}", unary.text(), unary.parameters()),
-        Op::Polynomial(p) => format!("polynomial {:?}", p.coefficients),
-        other => other.name().to_owned(),
+    let describe = |op: &Op| match op.function() {
+        Some(function) => format!("function {function}"),
+        None => op.name().to_owned(),
     };
     lines.map(|(_, node)| describe(node.op())).collect::<Vec<_>>().join(" | ")
 }
@@ -125,6 +123,24 @@ fn activations_written_as_subgraphs_become_one_function() {
 }
 
 #[test]
+fn a_mask_is_a_function_too() {
+    let mut m = Model::new();
+    let x = m.input("x", &[1, 3]);
+    let half = m.constant(&[], vec![0.5]);
+    let above = m.push("above", Binary::Greater, &[x, half]);
+    let mask = m.push("mask", Cast { element: Element::F32 }, &[above]);
+    let y = m.push("masked", Binary::Mul, &[x, mask]);
+    insta::assert_snapshot!(recognised(m, y), @"function x x 0.5 greater mul");
+
+    let mut m = Model::new();
+    let x = m.input("x", &[1, 3]);
+    let half = m.constant(&[], vec![0.5]);
+    let above = m.push("above", Binary::Greater, &[x, half]);
+    let y = m.push("mask", Cast { element: Element::F32 }, &[above]);
+    insta::assert_snapshot!(recognised(m, y), @"function x 0.5 greater");
+}
+
+#[test]
 fn what_is_linear_or_polynomial_stays_beside_a_function() {
     let mut m = Model::new();
     let x = m.input("x", &[1, 3]);
@@ -132,14 +148,14 @@ fn what_is_linear_or_polynomial_stays_beside_a_function() {
     let scaled = m.push("scaled", Binary::Mul, &[x, two]);
     let act = m.push("act", Binary::Max, &[scaled, zero]);
     let y = m.push("shifted", Binary::Add, &[act, one]);
-    insta::assert_snapshot!(recognised(m, y), @"mul | relu [] | add");
+    insta::assert_snapshot!(recognised(m, y), @"mul | function x relu | add");
 
     let mut m = Model::new();
     let x = m.input("x", &[1, 3]);
     let square = m.push("square", Binary::Mul, &[x, x]);
     let act = m.push("act", Unary::Sigmoid, &[square]);
     let y = m.push("squared", Binary::Mul, &[act, act]);
-    insta::assert_snapshot!(recognised(m, y), @"polynomial [0.0, 0.0, 1.0] | sigmoid [] | polynomial [0.0, 0.0, 1.0]");
+    insta::assert_snapshot!(recognised(m, y), @"polynomial | function x sigmoid | polynomial");
 
     // One number for each channel is not one function.
     let mut m = Model::new();
@@ -148,7 +164,7 @@ fn what_is_linear_or_polynomial_stays_beside_a_function() {
     let scaled = m.push("scaled", Binary::Mul, &[x, slopes]);
     let gate = m.push("gate", Unary::Sigmoid, &[scaled]);
     let y = m.push("product", Binary::Mul, &[x, gate]);
-    insta::assert_snapshot!(recognised(m, y), @"mul | sigmoid [] | mul");
+    insta::assert_snapshot!(recognised(m, y), @"mul | function x sigmoid | mul");
 }
 
 #[test]

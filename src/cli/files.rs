@@ -10,7 +10,7 @@ use hec::{Compilation, ExplicitParameters, ImportOptions, Options, Program, Samp
 use serde_json::Value;
 
 use super::{CompileOptions, Failure};
-use crate::data::{Card, Preprocessing, read_samples};
+use crate::data::{Card, Preprocessing, read_beside, read_samples};
 
 /// No model or program is larger.
 const LARGEST_FILE: u64 = 1 << 31;
@@ -36,7 +36,9 @@ pub fn read(path: &Path) -> Result<(Subject, Option<Card>), Failure> {
         let card = card.transpose().map_err(|e| format!("{}: the card inside: {e}", path.display()))?;
         return Ok((Subject::Program(program), card));
     }
-    let model = hec::import(&bytes, &ImportOptions::default()).map_err(|e| format!("{}: {e}", path.display()))?;
+    let mut beside = |data: &hec::ExternalData| read_beside(path, data);
+    let model = hec::import_with(&bytes, &ImportOptions::default(), &mut beside);
+    let model = model.map_err(|e| format!("{}: {e}", path.display()))?;
     Ok((Subject::Model(model), Card::beside(path)?))
 }
 

@@ -5,6 +5,7 @@
 //! a finite number is refused.
 
 mod atomic;
+mod beside;
 mod card;
 mod error;
 mod idx;
@@ -22,6 +23,7 @@ mod table;
 use std::path::{Path, PathBuf};
 
 pub use atomic::write_atomically;
+pub use beside::read_beside;
 pub use card::Card;
 pub use error::DataError;
 pub use outputs::{Output, write_outputs};

@@ -16,6 +16,8 @@ pub struct ImportOptions {
     pub dimensions: BTreeMap<String, usize>,
     /// Takes the first axis of each input for an axis like the others, instead of the batch.
     pub keep_first_axis: bool,
+    /// The outputs that are wanted, by name; all of them if it is not said. What only others need is left out.
+    pub outputs: Option<BTreeSet<String>>,
 }
 
 /// Makes the graph's inputs nodes. Those that are initializers too (as old models have it) are left to them.

@@ -67,6 +67,15 @@ fn models_of_other_domains_only_need_no_version_of_the_own() {
 }
 
 #[test]
+fn only_the_outputs_that_are_wanted() {
+    let model = relu().node("Einsum", &["x"], &["z"]).output("y").output("z").bytes();
+    let wanted = |name: &str| ImportOptions { outputs: Some([name.to_owned()].into()), ..ImportOptions::default() };
+    let graph = import(&model, &wanted("y")).unwrap();
+    assert_eq!((graph.len(), graph.outputs().len()), (2, 1));
+    insta::assert_snapshot!(import(&model, &wanted("w")).unwrap_err(), @r#"the list of outputs needs "w", which no input, initializer or node provides"#);
+}
+
+#[test]
 fn every_name_stands_for_one_value_that_is_there() {
     let model = || Model::new(17).input("x", &["n", "2"]).floats("w", &[], &[1.0]);
     insta::assert_snapshot!(model().node("Relu", &["z"], &["y"]).error(), @r#"node "Relu_0" needs "z", which no input, initializer or node provides"#);

@@ -48,7 +48,14 @@ fn fold(
         Binary::Div => (numbers.iter().map(|v| v.recip()).collect(), vec![0.0; channels]),
         Binary::Add => (vec![1.0; channels], numbers),
         Binary::Sub => (vec![1.0; channels], numbers.iter().map(|v| -v).collect()),
-        Binary::Pow | Binary::Max | Binary::Min | Binary::Equal | Binary::Greater | Binary::Less => return Ok(None),
+        Binary::Mod
+        | Binary::Remainder
+        | Binary::Pow
+        | Binary::Max
+        | Binary::Min
+        | Binary::Equal
+        | Binary::Greater
+        | Binary::Less => return Ok(None),
     };
     let per_row = kernel.values().len() / channels.max(1);
     let weights = kernel.values().iter().enumerate().map(|(i, w)| w * scale[i / per_row.max(1)]).collect();

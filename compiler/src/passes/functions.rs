@@ -33,30 +33,28 @@ pub(super) fn recognise(graph: &TensorGraph) -> Result<TensorGraph, GraphError> 
         let inputs: Vec<Operand> = operands.iter().map(|&value| operand(builder, &known, value)).collect();
         let whole = expression(node.op(), &inputs).filter(|e| has_type(builder, e.of, node.ty().known()));
         let once = |value: &Value| uses[value.index()] == 1;
-        let replaced = whole.as_ref().filter(|e| !e.polynomial).and_then(|whole| match node.op() {
+        let replaced = whole.as_ref().filter(|e| !e.polynomial).and_then(|whole| match (node.op(), &inputs[..]) {
+            (Op::Unary(Unary::Neg), _) => None,
             // By itself, a function stays what it is.
-            Op::Unary(unary) if *unary != Unary::Neg => takes_function(&inputs).then(|| whole.clone()),
-            Op::Composite(_) => takes_function(&inputs).then(|| whole.clone()),
-            Op::Where(_) => Some(whole.clone()),
-            Op::Binary(binary) => match &inputs[..] {
-                [Operand::Expression(_), Operand::Expression(_)] => Some(whole.clone()),
-                // What scales and shifts a composition that nobody else needs belongs to it.
-                _one_is_constant if takes_function(&inputs) => {
-                    let own =
-                        operands.iter().zip(node.operands()).any(|(new, old)| composites.contains(new) && once(old));
-                    (own || !is_affine(*binary, &inputs)).then(|| whole.clone())
-                }
-                // A comparison with a constant, or a power, of a polynomial: the polynomial stays outside.
-                _one_is_constant => {
-                    let direct: Vec<Operand> =
-                        operands.iter().map(|&v| operand(builder, &BTreeMap::new(), v)).collect();
-                    expression(node.op(), &direct)
-                }
-            },
-            _other => None,
+            (Op::Unary(_) | Op::Composite(_), inputs) => takes_function(inputs).then(|| whole.clone()),
+            // What was true or false is a number now.
+            (Op::Cast(_), _) if !is_real(builder.ty(operands[0]).known()) => Some(whole.clone()),
+            (Op::Where(_), _) | (Op::Binary(_), [Operand::Expression(_), Operand::Expression(_)]) => {
+                Some(whole.clone())
+            }
+            // What scales and shifts a composition that nobody else needs belongs to it.
+            (Op::Binary(binary), inputs) if takes_function(inputs) => {
+                let own = operands.iter().zip(node.operands()).any(|(new, old)| composites.contains(new) && once(old));
+                (own || !is_affine(*binary, inputs)).then(|| whole.clone())
+            }
+            // A comparison with a constant, or a power, of a polynomial: the polynomial stays outside.
+            (Op::Binary(_), _) => {
+                let direct: Vec<Operand> = operands.iter().map(|&v| operand(builder, &BTreeMap::new(), v)).collect();
+                expression(node.op(), &direct)
+            }
+            (_, _) => None,
         });
-        let truth = node.ty().known().is_none_or(|ty| !ty.element.is_float());
-        let replaced = replaced.filter(|_| !truth).and_then(|e| Some((e.of, function(&e.steps)?)));
+        let replaced = replaced.filter(|_| is_real(node.ty().known())).and_then(|e| Some((e.of, function(&e.steps)?)));
         let value = match replaced {
             Some((of, op)) => {
                 let composite = matches!(op, Op::Composite(_));
@@ -87,6 +85,10 @@ fn has_type(builder: &Builder<Tensors>, of: Value, ty: Option<&TensorType>) -> b
     ty.zip(of).is_some_and(|(ty, of)| ty.shape == of.shape)
 }
 
+fn is_real(ty: Option<&TensorType>) -> bool {
+    ty.is_some_and(|ty| ty.element.is_float())
+}
+
 /// Whether an operand is a function already.
 fn takes_function(inputs: &[Operand]) -> bool {
     inputs.iter().any(|input| matches!(input, Operand::Expression(e) if !e.polynomial))
@@ -97,7 +99,14 @@ fn is_affine(binary: Binary, inputs: &[Operand]) -> bool {
     match binary {
         Binary::Add | Binary::Sub | Binary::Mul => true,
         Binary::Div => matches!(inputs, [_, Operand::Constant(_)]),
-        Binary::Pow | Binary::Max | Binary::Min | Binary::Equal | Binary::Greater | Binary::Less => false,
+        Binary::Mod
+        | Binary::Remainder
+        | Binary::Pow
+        | Binary::Max
+        | Binary::Min
+        | Binary::Equal
+        | Binary::Greater
+        | Binary::Less => false,
     }
 }
 
@@ -119,17 +128,17 @@ fn expression(op: &Op, inputs: &[Operand]) -> Option<Expression> {
         }
     }
     let mut polynomial = !takes_function(inputs);
-    match op {
-        Op::Unary(unary) => {
+    match (op, inputs) {
+        (Op::Unary(unary), _) => {
             steps.push(Step::Unary(*unary));
             polynomial &= *unary == Unary::Neg;
         }
-        Op::Composite(composite) => {
+        (Op::Composite(composite), _) => {
             steps = substituted(composite.steps(), &steps);
             polynomial = false;
         }
         // Horner's scheme.
-        Op::Polynomial(p) => {
+        (Op::Polynomial(p), _) => {
             let (last, others) = p.coefficients.split_last()?;
             let mut horner = vec![Step::Constant(*last)];
             for &coefficient in others.iter().rev() {
@@ -140,7 +149,7 @@ fn expression(op: &Op, inputs: &[Operand]) -> Option<Expression> {
             }
             steps = substituted(&horner, &steps);
         }
-        Op::Binary(binary) => {
+        (Op::Binary(binary), inputs) => {
             let power = |k: f64| (0.0..=32.0).contains(&k) && k.fract() == 0.0;
             polynomial &= match (binary, inputs) {
                 (Binary::Pow, [_, Operand::Constant(k)]) => power(*k),
@@ -148,11 +157,13 @@ fn expression(op: &Op, inputs: &[Operand]) -> Option<Expression> {
             };
             steps.push(Step::Binary(*binary));
         }
-        Op::Where(_) => {
+        // To floating-point numbers, it changes no value.
+        (Op::Cast(cast), _) if cast.element.is_float() => {}
+        (Op::Where(_), _) => {
             steps.push(Step::Select);
             polynomial = false;
         }
-        _other => return None,
+        (_, _) => return None,
     }
     (steps.len() <= MAX_STEPS).then_some(Expression { of, steps, polynomial })
 }

@@ -39,6 +39,10 @@ functions! {
         Mul = "mul",
         /// `a / b`; for integers, rounded towards zero.
         Div = "div",
+        /// What is left of `a` after whole multiples of `b`, with the sign of `b`.
+        Mod = "mod",
+        /// The same, with the sign of `a`.
+        Remainder = "remainder",
         /// `a ^ b`.
         Pow = "pow",
         /// The larger.
@@ -63,6 +67,10 @@ impl Binary {
             Self::Mul => a * b,
             Self::Div if element == Element::I64 => (a / b).trunc(),
             Self::Div => a / b,
+            // By 0, an integer leaves 0.
+            Self::Mod | Self::Remainder if element == Element::I64 && b == 0.0 => 0.0,
+            Self::Mod => a - (a / b).floor() * b,
+            Self::Remainder => a % b,
             Self::Pow => a.powf(b),
             Self::Max => a.max(b),
             Self::Min => a.min(b),

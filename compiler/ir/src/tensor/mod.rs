@@ -200,12 +200,11 @@ impl Op {
     /// The function that it applies to each element of its one operand, if it is one and not a polynomial: what has to be
     /// approximated by a polynomial to be computed on encrypted data.
     pub fn function(&self) -> Option<Composite> {
-        match self {
-            Self::Unary(Unary::Neg) => None,
-            Self::Unary(unary) => Some((*unary).into()),
-            Self::Composite(composite) => Some(composite.clone()),
-            _other => None,
+        if let Self::Composite(composite) = self {
+            return Some(composite.clone());
         }
+        let Self::Unary(unary) = self else { return None };
+        (*unary != Unary::Neg).then(|| (*unary).into())
     }
 }
 

@@ -36,8 +36,8 @@ pub(super) fn thresholded_relu(call: &mut Call<'_>) -> Results {
 
 pub(super) fn selu(call: &mut Call<'_>) -> Results {
     with_parameters(call, |call| {
-        let alpha = call.float("alpha", 1.673_263_192_176_818_8)?;
-        Ok(Unary::Selu { alpha, gamma: call.float("gamma", 1.050_701_022_148_132_2)? })
+        let alpha = call.float("alpha", 1.673_263_2_f32.into())?;
+        Ok(Unary::Selu { alpha, gamma: call.float("gamma", 1.050_701_f32.into())? })
     })
 }
 

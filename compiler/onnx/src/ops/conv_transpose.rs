@@ -49,7 +49,7 @@ impl Spread {
         let mut list = |name: &'static str, length: usize, default: usize| match call.sizes(name)? {
             None => Ok(vec![default; length]),
             // Large enough for anything, small enough to be added up.
-            Some(values) if values.len() == length && values.iter().all(|&v| v < 1 << 31) => Ok(values),
+            Some(values) if values.len() == length && values.iter().all(|&v| v < 1 << 24) => Ok(values),
             Some(values) => invalid(format!("expected {length} numbers as \"{name}\", found {values:?}")),
         };
         let (strides, dilations) = (list("strides", axes, 1)?, list("dilations", axes, 1)?);

@@ -22,6 +22,12 @@ pub(super) fn binary(call: &mut Call<'_>, function: Binary) -> Results {
     Ok(vec![call.push(function, &[a, b])?])
 }
 
+/// The sign is that of the divisor, or with `fmod` that of the dividend.
+pub(super) fn modulo(call: &mut Call<'_>) -> Results {
+    let function = if call.flag("fmod", false)? { Binary::Remainder } else { Binary::Mod };
+    binary(call, function)
+}
+
 /// A function of any number of operands.
 pub(super) fn chain(call: &mut Call<'_>, function: Binary) -> Results {
     Ok(vec![chained(call, function)?])
@@ -77,6 +83,7 @@ mod tests {
         assert_eq!(run("Greater"), [0.0, 1.0]);
         assert_eq!(run("Less"), [1.0, 0.0]);
         assert_eq!(run("Equal"), [0.0, 0.0]);
+        assert_eq!(run("Mod"), [1.0, 0.0]);
         assert_eq!(run("Sum"), [1.0, 6.0]);
         assert_eq!(run("Mean"), [0.5, 3.0]);
     }

@@ -107,6 +107,7 @@ pub(crate) const OPERATORS: &[Operator] = &[
     ("", "Mean", elementwise::mean, Kind::Linear, ""),
     ("", "Min", |call| elementwise::chain(call, Binary::Min), Kind::Choice, ""),
     ("", "Mish", activation::mish, Kind::Function, ""),
+    ("", "Mod", elementwise::modulo, Kind::Choice, ""),
     ("", "Mul", |call| elementwise::binary(call, Binary::Mul), Kind::Linear, "of two values that depend on the input: a product"),
     ("", "Neg", |call| elementwise::unary(call, Unary::Neg), Kind::Linear, ""),
     ("", "Not", logic::not, Kind::Choice, ""),
