@@ -5,6 +5,7 @@ use hec_ir::ckks::{self, Ckks, OpCounts};
 use hec_ir::graph::{Dialect, Origin};
 use hec_ir::parameters::{Ring, RingType, TABLE_NAME, max_log_qp};
 
+use crate::approximate::Summary;
 use crate::management::{Candidate, Found};
 use crate::options::Options;
 use crate::ranges::{CALIBRATION_MARGIN, Ranges};
@@ -40,6 +41,8 @@ pub struct Decisions {
     pub layers: Vec<LayerDecision>,
     /// Rings that were compared.
     pub candidates: Vec<Candidate>,
+    /// What was replaced by polynomials.
+    pub approximation: Option<Summary>,
 }
 
 /// One operation of the circuit.
@@ -58,7 +61,14 @@ pub struct LayerDecision {
 }
 
 impl Decisions {
-    pub(crate) fn new(program: &Program, ranges: &Ranges, options: &Options, found: Found, tiled: bool) -> Self {
+    pub(crate) fn new(
+        program: &Program,
+        ranges: &Ranges,
+        options: &Options,
+        found: Found,
+        tiled: bool,
+        approximation: Option<Summary>,
+    ) -> Self {
         let parameters = program.parameters();
         let bits = |primes: &[u64]| primes.iter().map(|&q| (q as f64).log2()).collect();
         let depths = ckks::multiplicative_depth(program.circuit());
@@ -85,6 +95,7 @@ impl Decisions {
             counts: ckks::counts(program.circuit()),
             layers,
             candidates: found.candidates,
+            approximation,
         }
     }
 
@@ -117,6 +128,9 @@ fn merged(layers: impl Iterator<Item = LayerDecision>) -> Vec<LayerDecision> {
 
 impl fmt::Display for Decisions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(approximation) = &self.approximation {
+            writeln!(f, "{approximation}")?;
+        }
         writeln!(f, "layers (array of ciphertexts <level, scale, degree>)")?;
         for layer in &self.layers {
             let LayerDecision { origin, op, ty, depth, tiles } = layer;

@@ -5,6 +5,7 @@
 //! [emit](management::emit) the circuit. Nothing here does IO or reads a clock: the same model and options give the same bytes.
 
 pub mod affine;
+pub mod approximate;
 pub mod cost;
 mod decisions;
 mod encrypted_product;
@@ -15,6 +16,7 @@ mod options;
 pub mod pack;
 pub mod passes;
 pub mod ranges;
+mod series;
 pub mod tile;
 pub mod view;
 pub mod weights;
@@ -53,7 +55,9 @@ pub struct Compilation {
 /// refused.
 pub fn compile(model: &TensorGraph, options: &Options) -> Result<Compilation, CompileError> {
     options.check()?;
-    let (tensor, slots) = lower(model)?;
+    let approximated = approximate::run(&passes::run(model)?, &options.calibration, &options.approximation)?;
+    let (replaced, approximation) = approximated.map_or((None, None), |(graph, summary)| (Some(graph), Some(summary)));
+    let (tensor, slots) = lower(replaced.as_ref().unwrap_or(model))?;
     let weights = Weights::of_graph(&slots);
     let ranges = Ranges::of_graph(&slots, options.input_range, &options.calibration);
     let explicit = options.parameters.as_ref().map(ExplicitParameters::chain).transpose()?;
@@ -77,7 +81,7 @@ pub fn compile(model: &TensorGraph, options: &Options) -> Result<Compilation, Co
     };
     let tiled = circuit.len() > nodes;
     let program = Program::new(model.clone(), circuit)?;
-    let decisions = Decisions::new(&program, &ranges, options, found, tiled);
+    let decisions = Decisions::new(&program, &ranges, options, found, tiled, approximation);
     Ok(Compilation { program, tensor, slots, decisions })
 }
 

@@ -2,6 +2,7 @@ use hec_ir::parameters::{
     MAX_LOG_N, MAX_PRIME_BITS, MIN_LOG_N, ParameterError, PrimeSearch, Ring, RingType, Security, max_log_qp,
 };
 
+use crate::approximate::Approximation;
 use crate::cost::CostModel;
 use crate::error::CompileError;
 use crate::management::Explicit;
@@ -25,6 +26,8 @@ pub struct Options {
     pub parameters: Option<ExplicitParameters>,
     /// What operations cost.
     pub cost: CostModel,
+    /// How functions that encrypted arithmetic cannot compute are replaced.
+    pub approximation: Approximation,
     /// Bytes that the server may use: larger layers are computed in tiles.
     pub memory: Option<u64>,
 }
@@ -40,6 +43,7 @@ impl Default for Options {
             calibration: Samples::new(),
             parameters: None,
             cost: CostModel::default(),
+            approximation: Approximation::default(),
             memory: None,
         }
     }

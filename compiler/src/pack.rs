@@ -11,6 +11,7 @@ use hec_ir::tensor::{Binary, Op, Polynomial, Reduce, Reduction, Tensor, TensorGr
 use crate::affine::{self, AffineMap, Operand, Source};
 use crate::encrypted_product::EncryptedProduct;
 use crate::error::{CompileError, Obstacle};
+use crate::series;
 
 /// Lowers `graph` to the batch layout: one slot vector for each tensor element.
 ///
@@ -74,6 +75,7 @@ impl Pack<'_> {
         let variables: Vec<Value> = node.operands().iter().filter_map(|v| self.packed[v.index()]).collect();
         match (node.op(), &variables[..]) {
             (Op::Polynomial(polynomial), [x]) => self.polynomial(*x, polynomial).map(Some),
+            (Op::Chebyshev(series), [x]) => series::push(&mut self.builder, *x, &series.coefficients).map(Some),
             (Op::Binary(binary), [a, b]) => self.binary(node, *binary, [*a, *b], ty),
             (Op::MatMul(_), [a, b]) => {
                 let types = [operands[0].ty(), operands[1].ty()];
@@ -311,6 +313,7 @@ fn why_not(op: &Op) -> &'static str {
         | Op::Constant(_)
         | Op::Unsupported(_)
         | Op::Polynomial(_)
+        | Op::Chebyshev(_)
         | Op::Affine(_)
         | Op::MatMul(_)
         | Op::Reshape(_)

@@ -96,6 +96,16 @@ fn intervals(graph: &SlotGraph, input: (f64, f64)) -> Vec<Vec<(f64, f64)>> {
             Op::Multiply => of(0).iter().zip(of(1)).map(|(&a, &b)| product(a, b)).collect(),
             Op::Add => of(0).iter().zip(of(1)).map(|(a, b)| (a.0 + b.0, a.1 + b.1)).collect(),
             Op::Subtract => of(0).iter().zip(of(1)).map(|(a, b)| (a.0 - b.1, a.1 - b.0)).collect(),
+            Op::WeightedSum(sum) => {
+                let mut y = vec![(sum.bias, sum.bias); node.ty().length];
+                for (k, weight) in sum.weights.iter().enumerate() {
+                    for (y, &x) in y.iter_mut().zip(of(k)) {
+                        let (lo, hi) = (weight * x.0, weight * x.1);
+                        *y = (y.0 + lo.min(hi), y.1 + lo.max(hi));
+                    }
+                }
+                y
+            }
             Op::Concat => (0..node.operands().len()).flat_map(of).copied().collect(),
             Op::Gather(gather) => gather.indices.iter().map(|&i| of(0)[i as usize]).collect(),
         });
@@ -156,6 +166,13 @@ pub(crate) fn evaluate_with(
             Op::Multiply => zip(|a, b| a * b),
             Op::Add => zip(|a, b| a + b),
             Op::Subtract => zip(|a, b| a - b),
+            Op::WeightedSum(sum) => {
+                let mut y = vec![sum.bias; node.ty().length];
+                for (k, weight) in sum.weights.iter().enumerate() {
+                    y.iter_mut().zip(of(k)).for_each(|(y, x)| *y += weight * x);
+                }
+                y
+            }
             Op::Concat => (0..node.operands().len()).flat_map(of).copied().collect(),
             Op::Gather(gather) => gather.indices.iter().map(|&i| of(0)[i as usize]).collect(),
         });

@@ -12,8 +12,19 @@ use hec_ir::slots::{Combine, Op, SlotGraph};
 pub enum Weights {
     /// Multiplication by one, to change a scale.
     Identity,
+    /// The same number for every element, and another added to every element.
+    Uniform(Uniform),
     /// Those of a slot graph's combine.
     Matrix(Matrix),
+}
+
+/// `weight * x + bias`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Uniform {
+    /// The weight.
+    pub weight: f64,
+    /// The bias.
+    pub bias: f64,
 }
 
 /// A matrix with what is asked of it often.
@@ -65,20 +76,27 @@ impl Weights {
             Self::Matrix(m) if !m.integral && m.largest > 0.0 => {
                 bits.min(MAX_WEIGHT_BITS as i32) - m.largest.log2().ceil() as i32
             }
-            Self::Identity | Self::Matrix(_) => 0,
+            Self::Uniform(u) if !is_small_integer(u.weight) => {
+                bits.min(MAX_WEIGHT_BITS as i32) - u.weight.abs().log2().ceil() as i32
+            }
+            Self::Identity | Self::Uniform(_) | Self::Matrix(_) => 0,
         }
     }
 
     /// log2 of the largest integer weight at a scale of `scale_bits`.
     pub fn integer_bits(&self, scale_bits: f64) -> i32 {
-        let largest = if let Self::Matrix(m) = self { m.largest } else { 1.0 };
+        let largest = match self {
+            Self::Identity => 1.0,
+            Self::Uniform(u) => u.weight.abs(),
+            Self::Matrix(m) => m.largest,
+        };
         (scale_bits + largest.max(f64::MIN_POSITIVE).log2()).ceil().max(0.0) as i32
     }
 
     /// Size, for an operand of `operands`.
     pub fn shape(&self, operands: usize) -> BlockShape {
         match self {
-            Self::Identity => BlockShape::diagonal(operands),
+            Self::Identity | Self::Uniform(_) => BlockShape::diagonal(operands),
             Self::Matrix(m) => m.shape,
         }
     }
@@ -87,6 +105,7 @@ impl Weights {
     pub fn row_norm(&self) -> f64 {
         match self {
             Self::Identity => 1.0,
+            Self::Uniform(u) => u.weight.abs(),
             Self::Matrix(m) => m.row_norm,
         }
     }
@@ -95,6 +114,7 @@ impl Weights {
     pub fn rounded_weights(&self) -> usize {
         match self {
             Self::Identity => 1,
+            Self::Uniform(u) => usize::from(!is_small_integer(u.weight)),
             Self::Matrix(m) if m.integral => 0,
             Self::Matrix(m) => m.row_weights,
         }
@@ -103,7 +123,7 @@ impl Weights {
     /// The matrix.
     pub(crate) fn exact(&self) -> Option<Arc<BlockMatrix<f64>>> {
         match self {
-            Self::Identity => None,
+            Self::Identity | Self::Uniform(_) => None,
             Self::Matrix(m) => Some(m.matrix.clone()),
         }
     }
@@ -111,7 +131,7 @@ impl Weights {
     /// The matrix after rounding to `bits` bits.
     pub(crate) fn rounded(&self, bits: i32) -> Option<Arc<BlockMatrix<f64>>> {
         match (self, self.scale_bits(bits)) {
-            (Self::Identity, _) => None,
+            (Self::Identity | Self::Uniform(_), _) => None,
             (Self::Matrix(m), 0) => Some(m.matrix.clone()),
             (Self::Matrix(m), bits) => {
                 let factor = f64::from(bits).exp2();
@@ -125,14 +145,22 @@ impl Weights {
         let factor = scale.to_f64();
         match self {
             Self::Matrix(m) => (m.matrix.map(|w| (w * factor).round() as i32), m.bias.clone()),
-            Self::Identity => {
-                let one: Arc<[i32]> = [factor.round() as i32].into();
-                let block = |i: u32| Block { rows: [i].into(), cols: [i].into(), weights: one.clone() };
-                let blocks = (0..operands as u32).map(block).collect();
-                #[expect(clippy::expect_used, reason = "a diagonal")]
-                let matrix = BlockMatrix::new(operands, operands, blocks).expect("a diagonal is well formed");
-                (matrix, vec![0.0; operands].into())
-            }
+            Self::Identity => uniform(factor, 0.0, operands),
+            Self::Uniform(u) => uniform(u.weight * factor, u.bias, operands),
         }
     }
+}
+
+/// Whether a weight needs no scale.
+fn is_small_integer(weight: f64) -> bool {
+    weight.fract() == 0.0 && weight.abs() < 256.0
+}
+
+fn uniform(weight: f64, bias: f64, operands: usize) -> (BlockMatrix<i32>, Arc<[f64]>) {
+    let weight: Arc<[i32]> = [weight.round() as i32].into();
+    let block = |i: u32| Block { rows: [i].into(), cols: [i].into(), weights: weight.clone() };
+    let blocks = (0..operands as u32).map(block).collect();
+    #[expect(clippy::expect_used, reason = "a diagonal")]
+    let matrix = BlockMatrix::new(operands, operands, blocks).expect("a diagonal is well formed");
+    (matrix, vec![bias; operands].into())
 }

@@ -19,7 +19,7 @@ use hec_ir::graph::{Origin, Value};
 use hec_ir::parameters::Ring;
 use hec_ir::slots::{self, Op, SlotGraph};
 
-use crate::weights::Weights;
+use crate::weights::{Uniform, Weights};
 
 /// Everything that is chosen.
 #[derive(Clone, Debug, PartialEq)]
@@ -156,6 +156,11 @@ pub fn walk<T: Target>(
                 let operands = walk.align(value, operands)?;
                 walk.target.sum(value, &operands[0], &operands[1], *node.op() == Op::Subtract)?
             }
+            Op::WeightedSum(sum) => {
+                let bits = plan.weight_bits.get(combines).copied().unwrap_or(DEFAULT_WEIGHT_BITS);
+                combines += 1;
+                walk.weighted_sum(value, operands, sum, bits)?
+            }
             Op::Concat => {
                 let mut operands = walk.align(value, operands)?;
                 let degree = |walk: &Walk<T>, x: &T::Value| walk.target.state(x).degree;
@@ -175,9 +180,9 @@ pub fn walk<T: Target>(
     Ok(outputs.map(|o| (o.name.clone(), walk.values[o.value.index()].clone())).collect())
 }
 
-/// Number of combines in `graph`: the length of [`Plan::weight_bits`].
+/// Number of operations with weights in `graph`: the length of [`Plan::weight_bits`].
 pub fn combine_count(graph: &SlotGraph) -> usize {
-    graph.nodes().filter(|(_, node)| matches!(node.op(), Op::Combine(_))).count()
+    graph.nodes().filter(|(_, node)| matches!(node.op(), Op::Combine(_) | Op::WeightedSum(_))).count()
 }
 
 /// Number of products in `graph`: the length of [`Plan::products`].
@@ -191,6 +196,9 @@ const DEFAULT_WEIGHT_BITS: i32 = 12;
 /// Bits that are added to two scales to make them equal; one is multiplied by about this power of two, the other by a nearby
 /// rational: 1 is then off by half of `2^-MATCH_BITS`.
 const MATCH_BITS: i32 = 14;
+
+/// A scale that is missing beyond what one weight can carry is made up in steps of so many bits.
+const STEP_BITS: i32 = 20;
 
 /// Squaring doubles the exponents of an exact scale: above this, a multiplication by one makes it a power of two again.
 const LARGEST_EXPONENT: u32 = 1 << 12;
@@ -209,6 +217,48 @@ impl<T: Target> Walk<'_, T> {
             bits => self.towards_power_of_two(&x, bits),
         };
         self.target.combine(node, &x, weights, &scale)
+    }
+
+    /// A sum whose terms all come to one scale by their weights: that of the operand that stands highest once its weight
+    /// has the precision of `bits` bits.
+    fn weighted_sum(
+        &mut self,
+        node: Value,
+        operands: &[Value],
+        sum: &slots::WeightedSum,
+        bits: i32,
+    ) -> Result<T::Value, T::Error> {
+        let values = operands.iter().map(|v| self.values[v.index()].clone()).collect();
+        let mut values = self.drop_to_lowest(values)?;
+        let largest = sum.weights.iter().fold(0f64, |largest, w| largest.max(w.abs()));
+        let common = Weights::Uniform(Uniform { weight: largest, bias: 0.0 });
+        let own_bits = |weight: f64| match Weights::Uniform(Uniform { weight, bias: 0.0 }).scale_bits(bits) {
+            0 => 0,
+            _rounded => common.scale_bits(bits).max(1),
+        };
+        let states: Vec<State> = values.iter().map(|x| self.target.state(x)).collect();
+        let (goal, goal_bits) = goal(&states, &sum.weights.iter().map(|&w| own_bits(w)).collect::<Vec<_>>());
+        let mut total: Option<T::Value> = None;
+        for (i, (x, &weight)) in values.iter_mut().zip(&*sum.weights).enumerate() {
+            let mut left = goal_bits - states[i].bits;
+            let room = f64::from(MAX_WEIGHT_BITS) - 1.0 - weight.abs().log2().max(0.0);
+            while left > room {
+                let step = Scale::power_of_two(STEP_BITS);
+                *x = self.target.combine(node, x, &Weights::Identity, &step)?;
+                left -= f64::from(STEP_BITS);
+            }
+            let scale = goal.over(&self.target.state(x).scale);
+            let bias = if i == 0 { sum.bias } else { 0.0 };
+            if scale != Scale::ONE || weight != 1.0 || bias != 0.0 {
+                *x = self.target.combine(node, x, &Weights::Uniform(Uniform { weight, bias }), &scale)?;
+            }
+            total = Some(match total {
+                Some(total) => self.target.sum(node, &total, x, false)?,
+                None => x.clone(),
+            });
+        }
+        #[expect(clippy::expect_used, reason = "the slots dialect wants an operand")]
+        Ok(total.expect("a sum has a term"))
     }
 
     /// A weight scale of about `2^bits` that takes the scale of `x` to a power of two. Any weight scale is as good as any
@@ -288,10 +338,15 @@ impl<T: Target> Walk<'_, T> {
             let states: Vec<State> = values.iter().map(|x| self.target.state(x)).collect();
             let largest = states.iter().max_by(|a, b| a.bits.total_cmp(&b.bits)).cloned();
             let Some(largest) = largest else { return Ok(values) };
-            let goal = largest.scale.times(&Scale::power_of_two(MATCH_BITS));
+            let coarse = |s: &State| s.scale != largest.scale && largest.bits - s.bits < f64::from(MATCH_BITS);
+            let extra = if states.iter().any(coarse) { MATCH_BITS } else { 0 };
+            let goal = largest.scale.times(&Scale::power_of_two(extra));
             for (x, state) in values.iter_mut().zip(&states) {
                 let missing = goal.over(&state.scale);
-                if largest.bits + f64::from(MATCH_BITS) - state.bits > f64::from(MAX_WEIGHT_BITS) {
+                if missing == Scale::ONE {
+                    continue;
+                }
+                if largest.bits + f64::from(extra) - state.bits > f64::from(MAX_WEIGHT_BITS) {
                     return Err(self.target.mismatch(&largest, state));
                 }
                 *x = self.target.combine(node, x, &Weights::Identity, &missing)?;
@@ -299,6 +354,30 @@ impl<T: Target> Walk<'_, T> {
         }
         self.drop_to_lowest(values)
     }
+}
+
+/// The scale of a sum, with its bits: that of the highest term, or a power of two above it where a weight would be too coarse.
+/// `own` are the bits that each term's weight takes; a term without any has a weight that is exact at its own scale, and
+/// needs [`MATCH_BITS`] at any other.
+fn goal(states: &[State], own: &[i32]) -> (Scale, f64) {
+    let needed = |own: i32| f64::from(if own == 0 { MATCH_BITS } else { own });
+    let mut highest = 0;
+    let height = |i: usize| states[i].bits + f64::from(own[i]);
+    (1..states.len()).for_each(|i| highest = if height(i) > height(highest) { i } else { highest });
+    let scale = match own[highest] {
+        0 => states[highest].scale.clone(),
+        bits => Scale::power_of_two((states[highest].bits.round() as i32).saturating_add(bits)),
+    };
+    let fits = |(state, &own): (&State, &i32)| {
+        own == 0 && state.scale == scale || height(highest) - state.bits > needed(own) - 1.0
+    };
+    if states.iter().zip(own).all(fits) {
+        let bits = if own[highest] == 0 { states[highest].bits } else { f64::from(scale.twos()) };
+        return (scale, bits);
+    }
+    let above = states.iter().zip(own).map(|(state, &own)| state.bits + needed(own));
+    let bits = above.fold(0.0, f64::max).round() as i32;
+    (Scale::power_of_two(bits), f64::from(bits))
 }
 
 /// Primes are near their planned sizes, not at them: scales that are equal on paper must compare alike on both targets.

@@ -1,6 +1,7 @@
 //! What rounding the weights does to the outputs, measured on samples.
 
-use hec_ir::slots::SlotGraph;
+use hec_ir::Node;
+use hec_ir::slots::{Op, SlotGraph, Slots};
 
 use super::Plan;
 use crate::ranges::{Samples, evaluate_with};
@@ -19,7 +20,12 @@ pub(super) fn measure(
     samples: &Samples,
 ) -> f64 {
     let mut bits = plan.weight_bits.iter().copied();
-    let rounded: Vec<_> = weights.iter().map(|w| w.as_ref().map(|w| w.rounded(bits.next().unwrap_or(0)))).collect();
+    let rounded = |((_, node), weights): ((_, &Node<Slots>), &Option<Weights>)| {
+        let weighted = matches!(node.op(), Op::Combine(_) | Op::WeightedSum(_));
+        let bits = if weighted { bits.next().unwrap_or(0) } else { 0 };
+        weights.as_ref().map(|w| w.rounded(bits))
+    };
+    let rounded: Vec<_> = graph.nodes().zip(weights).map(rounded).collect();
     let exact: Vec<_> = weights.iter().map(|w| w.as_ref().map(Weights::exact)).collect();
     let count = |(value, name): (_, &str)| samples.get(name).map_or(0, |all| all.len() / graph.ty(value).length.max(1));
     let available = graph.inputs().map(count).min().unwrap_or(0);

@@ -241,6 +241,8 @@ impl Target for Run<'_> {
         let rounding = (x.rounding * weights.row_norm()).hypot(rounding);
         let (bound, size) = match weights {
             Weights::Identity => (x.bound, x.size),
+            // A term of a sum, before the others are added.
+            Weights::Uniform(u) => (u.weight.abs() * x.bound + u.bias.abs(), u.weight.abs() * x.size),
             Weights::Matrix(_) => (self.ranges.bound(node), self.ranges.size(node)),
         };
         self.require(Simulated { state, length: shape.results, bound, size, error, rounding })

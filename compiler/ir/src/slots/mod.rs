@@ -29,6 +29,8 @@ pub enum Op {
     Add,
     /// Elementwise difference.
     Subtract,
+    /// Sums of the operands' elements, each operand with a weight of its own.
+    WeightedSum(WeightedSum),
     /// The operands' arrays one after the other.
     Concat,
     /// `y[i] = x[indices[i]]`: costs nothing.
@@ -51,6 +53,15 @@ pub struct Combine {
     pub matrix: Arc<BlockMatrix<f64>>,
     /// One for each row.
     pub bias: Arc<[f64]>,
+}
+
+/// `y = sum_k weights[k] * x_k + bias` of arrays of one length.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WeightedSum {
+    /// One for each operand.
+    pub weights: Arc<[f64]>,
+    /// Added to every element.
+    pub bias: f64,
 }
 
 /// Re-indexing of an array.
@@ -104,6 +115,23 @@ impl Dialect for Slots {
                 }
                 a.length
             }
+            Op::WeightedSum(sum) => {
+                let length = operands.first().map_or(0, |ty| ty.length);
+                if operands.len() != sum.weights.len() || operands.is_empty() {
+                    return Err(TypeError::new(format!(
+                        "{} weights for {} operands",
+                        sum.weights.len(),
+                        operands.len()
+                    )));
+                }
+                if let Some(other) = operands.iter().find(|ty| ty.length != length) {
+                    return Err(TypeError::new(format!("arrays of {length} and {} do not match", other.length)));
+                }
+                if !sum.bias.is_finite() || !sum.weights.iter().all(|w| w.is_finite() && *w != 0.0) {
+                    return Err(TypeError::new("weights and bias are finite, and no weight is 0"));
+                }
+                length
+            }
             Op::Concat => operands.iter().map(|ty| ty.length).sum(),
             Op::Gather(gather) => gathered_length(expect_operands::<_, 1>(operands)?[0].length, &gather.indices)?,
         };
@@ -121,6 +149,9 @@ impl Dialect for Slots {
             Op::Square => ("square", none),
             Op::Add => ("add", none),
             Op::Subtract => ("subtract", none),
+            Op::WeightedSum(sum) => {
+                ("weighted_sum", none.with_floats("weights", sum.weights.clone()).with_float("bias", sum.bias))
+            }
             Op::Concat => ("concat", none),
             Op::Gather(gather) => ("gather", none.with_indices("indices", gather.indices.clone())),
         }
@@ -135,6 +166,7 @@ impl Dialect for Slots {
             "square" => Op::Square,
             "add" => Op::Add,
             "subtract" => Op::Subtract,
+            "weighted_sum" => Op::WeightedSum(WeightedSum { weights: a.floats("weights")?, bias: a.float("bias")? }),
             "concat" => Op::Concat,
             "gather" => Op::Gather(Gather { indices: a.indices("indices")? }),
             other => return Err(AttributeError::UnknownOperation(other.to_owned())),

@@ -8,6 +8,7 @@
 
 mod affine;
 mod arg_max;
+mod chebyshev;
 mod composite;
 mod consequence;
 mod conv;
@@ -29,6 +30,7 @@ mod tests;
 
 pub use affine::Affine;
 pub use arg_max::ArgMax;
+pub use chebyshev::Chebyshev;
 pub use composite::{Composite, MAX_STEPS, Step};
 pub use conv::{Conv, Window, tap_list};
 pub use convert::{Cast, Softmax};
@@ -166,6 +168,8 @@ operations! {
     Binary,
     /// A polynomial of each element.
     Polynomial,
+    /// A polynomial of each element in the Chebyshev basis.
+    Chebyshev,
     /// Average or maximum under a sliding kernel.
     Pool,
     /// Sum, mean, product, maximum or minimum over whole axes.

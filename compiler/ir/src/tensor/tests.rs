@@ -24,6 +24,7 @@ fn every_operation() -> Vec<Op> {
         ArgMax { axis: 1, keep: true, last: false }.into(),
         Binary::Less.into(),
         Polynomial::square().into(),
+        Chebyshev { coefficients: [0.5, 0.0, 1.5].into() }.into(),
         Pool { pooling: average, kernel: vec![2], window: window.clone() }.into(),
         Pool { pooling: Pooling::Max, kernel: vec![2], window }.into(),
         Softmax { axis: 1 }.into(),

@@ -1,0 +1,228 @@
+//! Polynomials in place of what encrypted arithmetic cannot compute: scalar functions and maximum pooling.
+//!
+//! A *site* is a node that has to be replaced. For each there is a ladder of replacements, cheapest first; [`search`] climbs
+//! the ladders until the model's answers on held-back calibration samples are as good as the user wants. Every fit is
+//! made on what the samples show at its site, with the replacements before it already in place.
+
+mod activation;
+mod pool;
+mod search;
+mod traced;
+
+use hec_ir::graph::{GraphError, Value};
+use hec_ir::tensor::{Op, Pooling, TensorGraph};
+
+use crate::error::CompileError;
+use crate::ranges::Samples;
+
+pub use search::{Candidate, Summary, agreement};
+use traced::Traced;
+
+/// How maximum pooling is replaced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MaxPooling {
+    /// By the polynomial in the moments of each window that comes closest on the samples, then by a tournament.
+    #[default]
+    Auto,
+    /// By a tournament: the larger of two values, with a polynomial for `|a - b|`.
+    Tournament,
+    /// By the average: another function, for models that bear it.
+    Average,
+}
+
+impl MaxPooling {
+    /// The names of all.
+    pub const NAMES: [&'static str; 3] = ["auto", "tournament", "average"];
+
+    /// By name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        let all = [Self::Auto, Self::Tournament, Self::Average];
+        Self::NAMES.iter().position(|own| *own == name).map(|i| all[i])
+    }
+}
+
+/// What is asked of the replacements.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Approximation {
+    /// The share of held-back samples whose answer may change (or become wrong, if there are labels).
+    pub max_accuracy_drop: f64,
+    /// The classes of the calibration samples, if they are known.
+    pub labels: Option<Vec<usize>>,
+    /// How maximum pooling is replaced.
+    pub max_pooling: MaxPooling,
+    /// By how many half-lengths the range that the samples show is widened.
+    pub margin: f64,
+}
+
+impl Default for Approximation {
+    /// Half a percent, no labels, a quarter of margin.
+    fn default() -> Self {
+        Self { max_accuracy_drop: 0.005, labels: None, max_pooling: MaxPooling::Auto, margin: 0.25 }
+    }
+}
+
+/// What stands in for a site.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rung {
+    /// A least squares polynomial of this degree.
+    Degree(usize),
+    /// A polynomial of this degree in the mean and the mean square of each window.
+    Moments(usize),
+    /// A tournament with polynomials of this degree for `|a - b|`.
+    Tournament(usize),
+    /// The average.
+    Average,
+}
+
+impl std::fmt::Display for Rung {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Degree(degree) => write!(f, "degree {degree}"),
+            Self::Moments(degree) => write!(f, "moments of degree {degree}"),
+            Self::Tournament(degree) => write!(f, "tournament of degree {degree}"),
+            Self::Average => f.write_str("average"),
+        }
+    }
+}
+
+/// A node that has to be replaced, and how it can be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Site {
+    /// The node.
+    pub value: Value,
+    /// The model's node.
+    pub origin: String,
+    /// What it computes.
+    pub function: String,
+    /// Replacements, cheapest first.
+    pub ladder: Vec<Rung>,
+}
+
+/// A replacement that was made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Replacement {
+    /// The model's node.
+    pub origin: String,
+    /// What it computes.
+    pub function: String,
+    /// What stands in for it.
+    pub rung: Rung,
+    /// The smallest and largest operand on the samples.
+    pub seen: (f64, f64),
+    /// Where the polynomial was fitted.
+    pub fitted: (f64, f64),
+    /// The root mean square of the error on the samples, and of what the node itself gives.
+    pub error: (f64, f64),
+    /// The largest error inside of the fitted range; for pooling, on the samples.
+    pub largest_error: f64,
+    /// The estimated probability that an operand leaves the fitted range, if it can be told.
+    pub escape: Option<f64>,
+}
+
+/// The nodes of `graph` that need a replacement, and depend on an input.
+pub fn sites(graph: &TensorGraph, max_pooling: MaxPooling) -> Vec<Site> {
+    let uses = graph.use_counts();
+    let mut variable = vec![false; graph.len()];
+    let mut found = Vec::new();
+    for (value, node) in graph.nodes() {
+        let depends = node.operands().iter().any(|operand| variable[operand.index()]);
+        variable[value.index()] = depends || matches!(node.op(), Op::Input(_));
+        if !depends {
+            continue;
+        }
+        let origin = node.origin().as_str().to_owned();
+        match node.op() {
+            Op::Pool(pool) if pool.pooling == Pooling::Max => {
+                // What is applied to every element before the maximum is replaced together with it.
+                let inner = node.operands()[0];
+                let before = graph.node(inner).op().function().filter(|_| uses[inner.index()] == 1);
+                let fused = before.is_some() && max_pooling == MaxPooling::Auto;
+                if fused {
+                    found.retain(|site: &Site| site.value != inner);
+                }
+                let function = match before.filter(|_| fused) {
+                    Some(function) => format!("max_pool of {function}"),
+                    None => "max_pool".to_owned(),
+                };
+                let ladder = match max_pooling {
+                    MaxPooling::Average => vec![Rung::Average],
+                    MaxPooling::Tournament => [4, 8, 16, 32].map(Rung::Tournament).to_vec(),
+                    MaxPooling::Auto => {
+                        vec![Rung::Moments(2), Rung::Moments(4), Rung::Tournament(8), Rung::Tournament(16)]
+                    }
+                };
+                found.push(Site { value, origin, function, ladder });
+            }
+            op => {
+                if let Some(function) = op.function() {
+                    let ladder = activation::ladder(&function);
+                    found.push(Site { value, origin, function: function.to_string(), ladder });
+                }
+            }
+        }
+    }
+    found
+}
+
+/// Replaces every site by its rung, fitting on `samples`.
+pub(crate) fn replace(
+    graph: &TensorGraph,
+    sites: &[Site],
+    rungs: &[Rung],
+    samples: &Samples,
+    margin: f64,
+) -> Result<(TensorGraph, Vec<Replacement>), CompileError> {
+    let mut traced = Traced::new(graph, samples)?;
+    let mut replacements = Vec::new();
+    for (value, node) in graph.nodes() {
+        traced.at(node.origin());
+        let site = sites.iter().position(|site| site.value == value);
+        let replaced = match (site, site.map(|site| rungs[site])) {
+            (Some(site), Some(rung)) => {
+                let (value, replacement) = match node.op() {
+                    Op::Pool(pool) => pool::replace(&mut traced, graph, node, pool, rung, &sites[site], margin)?,
+                    _ => activation::replace(&mut traced, node, rung, &sites[site], margin)?,
+                };
+                replacements.push(replacement);
+                value
+            }
+            _ => {
+                let operands = traced.operands(node.operands());
+                traced.push(node.op().clone(), &operands)?
+            }
+        };
+        traced.keep(value, replaced);
+    }
+    Ok((traced.finish(graph), replacements))
+}
+
+/// The replaced model, what was replaced, and how the choice was made; `None` if nothing has to be replaced or there are no
+/// samples to fit on.
+///
+/// # Errors
+/// If a replacement cannot be fitted.
+pub fn run(
+    graph: &TensorGraph,
+    samples: &Samples,
+    asked: &Approximation,
+) -> Result<Option<(TensorGraph, Summary)>, CompileError> {
+    let sites = sites(graph, asked.max_pooling);
+    if sites.is_empty() || traced::count(graph, samples) < MIN_SAMPLES {
+        return Ok(None);
+    }
+    search::climb(graph, &sites, samples, asked).map(Some)
+}
+
+/// Fewer samples than this show nothing.
+const MIN_SAMPLES: usize = 16;
+
+impl From<hec_approximation::ApproximationError> for CompileError {
+    fn from(cause: hec_approximation::ApproximationError) -> Self {
+        Self::internal(&cause.to_string())
+    }
+}
+
+/// An error of the tensor dialect at a node.
+fn at(origin: &str, cause: hec_ir::graph::TypeError) -> GraphError {
+    GraphError { origin: origin.into(), op: "approximate".to_owned(), cause }
+}
