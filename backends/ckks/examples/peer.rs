@@ -42,10 +42,8 @@ fn measure((name, log_n, moduli, special, scale): Set) -> Result<(), Box<dyn std
         public.encrypt(&context, &context.encode(&values, level, &scale)?, &mut randomness)
     };
     let (a, b) = (encrypt()?, encrypt()?);
-    let product = || -> Result<Ciphertext, hec_ckks::Error> {
-        let product = evaluate::multiply(&context, &a, &b)?;
-        evaluate::rescale(&context, &evaluate::relinearize(&context, &product, &keys)?)
-    };
+    let product =
+        || -> Result<Ciphertext, hec_ckks::Error> { evaluate::multiply_relinearize_rescale(&context, &a, &b, &keys) };
     let found = context.decode(&secret.decrypt(&context, &product()?)?)?;
     let error = found.iter().zip(&values).map(|(x, v)| (x - v * v).abs()).fold(0.0, f64::max);
     println!(

@@ -63,9 +63,10 @@ pub fn mul_add_assign(q: Modulus, acc: &mut [u64], a: &[u64], b: &[u64]) {
     dispatch!(mul_add_assign(q, acc, a, b));
 }
 
-/// `acc += sum of a * b` over the pairs, pointwise, reduced once for many pairs: the inner product of key switching.
-pub fn mul_add_many(q: Modulus, acc: &mut [u64], pairs: &[(&[u64], &[u64])]) {
-    dispatch!(mul_add_many(q, acc, pairs));
+/// `acc[h] += sum of x * y[h]` over the terms `(x, y)`, pointwise, reduced once for several terms: the inner product of key
+/// switching, where `y` is the two halves of a part of a key.
+pub fn mul_add_many<const H: usize>(q: Modulus, acc: [&mut [u64]; H], terms: &[(&[u64], [&[u64]; H])]) {
+    dispatch!(mul_add_many(q, acc, terms));
 }
 
 /// `x *= scalar`; the scalar is canonical.
@@ -86,6 +87,11 @@ pub fn add_scalar_assign(q: Modulus, x: &mut [u64], scalar: u64) {
 /// `x = (x - y) * scalar`: the last step of rescaling and of dividing by the special primes. The scalar is canonical.
 pub fn sub_mul_scalar_assign(q: Modulus, x: &mut [u64], y: &[u64], scalar: u64) {
     dispatch!(sub_mul_scalar_assign(q, x, y, scalar));
+}
+
+/// `x = (y - x) * scalar`: [`sub_mul_scalar_assign`] to the other operand.
+pub fn mul_scalar_sub_assign(q: Modulus, x: &mut [u64], y: &[u64], scalar: u64) {
+    dispatch!(mul_scalar_sub_assign(q, x, y, scalar));
 }
 
 /// `out[i]` = the residue modulo `modulus_out` of the representative of `x[i]` in `(-q_in/2, q_in/2)`. Either modulus may be

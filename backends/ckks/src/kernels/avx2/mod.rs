@@ -6,7 +6,7 @@ mod float_matrix;
 mod pointwise;
 mod sums;
 
-pub(super) use base_conversion::convert;
+pub(super) use base_conversion::{combine, scale};
 pub(super) use digit_matrix::DigitMatrix;
 pub(super) use float_matrix::FloatMatrix;
 pub(super) use pointwise::*;
