@@ -40,6 +40,17 @@ impl Lanes {
         _mm256_add_pd(self.reduce(high), low)
     }
 
+    /// As [`Lanes::mul`], with the same bounds, for a `w` that is known before `x`: the quotient is computed beside the product, not
+    /// from it, which takes one instruction more, unless `w` serves several products, and a sixth off the way from `x` to the result.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub(crate) fn mul_known(self, x: __m256d, w: __m256d) -> __m256d {
+        let high = _mm256_mul_pd(x, w);
+        let low = _mm256_fmsub_pd(x, w, high);
+        let quotient = self.round(_mm256_fmadd_pd(x, _mm256_mul_pd(w, self.q_inverse), self.round));
+        _mm256_add_pd(_mm256_fnmadd_pd(quotient, self.q, high), low)
+    }
+
     /// `x` modulo `q`, for `|x| < 2^51 q` whose difference from a multiple of `q` is a float; at most `q/2`, up to the error of
     /// the quotient, `2^-52 |x|`.
     #[inline]
@@ -130,10 +141,11 @@ pub(crate) struct WideLanes {
 pub(crate) type Wide = [__m256d; 2];
 
 impl WideLanes {
-    /// For up to `wanted` products of magnitude up to `bound`, at most `2^50 q`; `terms` is at least three, or `wanted`.
+    /// For up to `wanted` products of magnitude up to `bound`, at most `2^50 q`, and one more if the magnitudes' sum stays the same;
+    /// `terms` is at least three, or `wanted`.
     ///
     /// With `n` terms, the upper half stays in the binade of its start for `n bound <= 2^51 U`, its quotient by `q` is off by at most
-    /// 3/2 for `n bound <= 2^52 q`, and the lower half plus the upper one's residue is a float for `n U/2 + 4q <= 2^53`.
+    /// 3/2 for `n bound <= 2^52 q`, and the lower half plus the upper one's residue is a float for `(n + 1) U/2 + 4q <= 2^53`.
     #[target_feature(enable = "avx2,fma")]
     pub(crate) fn new(modulus: Modulus, bound: f64, wanted: usize) -> Self {
         let (q, two_51) = (modulus.as_f64(), TWO_52 / 2.0);
@@ -145,7 +157,7 @@ impl WideLanes {
             }
             unit
         };
-        while terms > 1.0 && terms * unit(terms) / 2.0 + 4.0 * q > 2.0 * TWO_52 {
+        while terms > 1.0 && (terms + 1.0) * unit(terms) / 2.0 + 4.0 * q > 2.0 * TWO_52 {
             terms -= 1.0;
         }
         let start = _mm256_set1_pd(1.5 * TWO_52 * unit(terms));

@@ -110,5 +110,15 @@ pub fn tensor_square(q: Modulus, out: [&mut [u64]; 3], a: [&[u64]; 2]) {
     dispatch!(tensor_square(q, out, a));
 }
 
+/// Does fused multiply-adds of floats as fast as the machine can, and returns how many: what the other kernels may be compared with.
+/// The second number depends on all of them, so that none is left out. `None` without vector instructions.
+pub fn fused_multiply_adds(rounds: usize) -> Option<(usize, f64)> {
+    match Simd::detected() {
+        Simd::Portable => None,
+        #[cfg(target_arch = "x86_64")]
+        Simd::Avx2(token) => Some(avx2::fused_multiply_adds(token, rounds)),
+    }
+}
+
 #[cfg(test)]
 mod tests;

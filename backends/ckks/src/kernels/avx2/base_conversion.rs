@@ -53,26 +53,50 @@ pub(in crate::kernels) fn combine(
     quotients: &[u64],
     out: &mut [u64],
 ) -> usize {
-    let len = out.len() / 4 * 4;
+    let len = out.len() / 8 * 8;
+    let p = conversion.to[j];
+    let largest = conversion.from.iter().fold(0.0, |largest, q| q.as_f64().max(largest));
+    let cofactors = &conversion.centered_cofactors[j * (scaled.len() + 1)..][..scaled.len() + 1];
+    let out = &mut out[..len];
     // SAFETY: the token proves AVX2 and FMA.
     unsafe {
-        match scaled {
-            [x, y] => combine_vectors(conversion, j, &[x, y, quotients], &mut out[..len]),
-            [x, y, z] => combine_vectors(conversion, j, &[x, y, z, quotients], &mut out[..len]),
-            _ => combine_vectors(conversion, j, &[scaled, &[quotients]].concat()[..], &mut out[..len]),
+        // A row is below the largest source prime, a cofactor at most half of the target. A quotient is at most the number of the
+        // other rows, and so counts as one more in the largest residue of each.
+        let f = WideLanes::new(p, (largest + 1.0) * p.as_f64() / 2.0, scaled.len());
+        match *scaled {
+            [a, b] if f.terms == 2 => combine_rows(f, [a, b, quotients], cofactors, out),
+            [a, b, c] if f.terms == 3 => combine_rows(f, [a, b, c, quotients], cofactors, out),
+            [a, b, c, d] if f.terms == 4 => combine_rows(f, [a, b, c, d, quotients], cofactors, out),
+            _ => combine_vectors(f, &[scaled, &[quotients]].concat(), cofactors, out),
         }
     }
     len
 }
 
-/// The sum of rows times cofactors. A row is below the largest source prime, a cofactor at most half of the target.
-#[inline]
+/// The sum of so few rows times cofactors that it is reduced only once.
 #[target_feature(enable = "avx2,fma")]
-fn combine_vectors(conversion: &BaseConversion, j: usize, rows: &[&[u64]], out: &mut [u64]) {
-    let p = conversion.to[j];
-    let largest = conversion.from.iter().fold(0.0, |largest, q| q.as_f64().max(largest));
-    let f = WideLanes::new(p, largest * p.as_f64() / 2.0, rows.len());
-    let cofactors = &conversion.centered_cofactors[j * rows.len()..][..rows.len()];
+fn combine_rows<const R: usize>(f: WideLanes, rows: [&[u64]; R], cofactors: &[f64], out: &mut [u64]) {
+    let mut factors = [_mm256_setzero_pd(); R];
+    factors.iter_mut().zip(cofactors).for_each(|(factor, &cofactor)| *factor = _mm256_set1_pd(cofactor));
+    let rows = rows.map(|row| row[..out.len()].as_ptr());
+    for at in (0..out.len() / 8 * 8).step_by(8) {
+        let mut sums = [f.from_low(_mm256_setzero_pd()); 2];
+        for r in 0..R {
+            for (v, sum) in sums.iter_mut().enumerate() {
+                // SAFETY: every row is as long as `out`, and at + 8 at most that.
+                let x = unsafe { _mm256_loadu_si256(rows[r].add(at + 4 * v).cast()) };
+                *sum = f.mul_add(*sum, to_float(x), factors[r]);
+            }
+        }
+        for (v, sum) in sums.into_iter().enumerate() {
+            store(&mut out[at + 4 * v..], f.lanes.to_residue(f.reduce(sum)));
+        }
+    }
+}
+
+/// The sum of rows times cofactors.
+#[target_feature(enable = "avx2,fma")]
+fn combine_vectors(f: WideLanes, rows: &[&[u64]], cofactors: &[f64], out: &mut [u64]) {
     for (at, out) in out.chunks_mut(8).enumerate() {
         let mut sums = [f.from_low(_mm256_setzero_pd()); 2];
         let mut room = f.terms;

@@ -189,16 +189,18 @@ unsafe fn add_terms<const K: usize, const H: usize>(
 ) {
     let terms = terms.map(|(x, y)| (x.as_ptr(), y.map(|y| y.as_ptr())));
     for (i, sum) in sums.iter_mut().enumerate() {
+        let mut now = *sum;
         for (x, y) in &terms {
             // SAFETY: the caller's slices reach to the last vector of `sums`.
             unsafe {
                 let load = |x: *const u64| to_float(_mm256_loadu_si256(x.add(start + 4 * i).cast()));
                 let x = load(*x);
-                for (sum, y) in sum.iter_mut().zip(y) {
-                    *sum = f.mul_add(*sum, x, load(*y));
+                for half in 0..H {
+                    now[half] = f.mul_add(now[half], x, load(y[half]));
                 }
             }
         }
+        *sum = now;
     }
 }
 
