@@ -133,7 +133,7 @@ impl Lanes {
 pub(crate) struct WideLanes {
     pub(crate) lanes: Lanes,
     start: __m256d,
-    /// How many products may be added to [`WideLanes::from_low`] of a reduced or canonical number.
+    /// How many products may be added to [`WideLanes::with_low`] of a reduced or canonical number.
     pub(crate) terms: usize,
 }
 
@@ -167,7 +167,7 @@ impl WideLanes {
     /// The sum that is `low`.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    pub(crate) fn from_low(self, low: __m256d) -> Wide {
+    pub(crate) fn with_low(self, low: __m256d) -> Wide {
         [self.start, low]
     }
 

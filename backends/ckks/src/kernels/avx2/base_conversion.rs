@@ -80,7 +80,7 @@ fn combine_rows<const R: usize>(f: WideLanes, rows: [&[u64]; R], cofactors: &[f6
     factors.iter_mut().zip(cofactors).for_each(|(factor, &cofactor)| *factor = _mm256_set1_pd(cofactor));
     let rows = rows.map(|row| row[..out.len()].as_ptr());
     for at in (0..out.len() / 8 * 8).step_by(8) {
-        let mut sums = [f.from_low(_mm256_setzero_pd()); 2];
+        let mut sums = [f.with_low(_mm256_setzero_pd()); 2];
         for r in 0..R {
             for (v, sum) in sums.iter_mut().enumerate() {
                 // SAFETY: every row is as long as `out`, and at + 8 at most that.
@@ -98,11 +98,11 @@ fn combine_rows<const R: usize>(f: WideLanes, rows: [&[u64]; R], cofactors: &[f6
 #[target_feature(enable = "avx2,fma")]
 fn combine_vectors(f: WideLanes, rows: &[&[u64]], cofactors: &[f64], out: &mut [u64]) {
     for (at, out) in out.chunks_mut(8).enumerate() {
-        let mut sums = [f.from_low(_mm256_setzero_pd()); 2];
+        let mut sums = [f.with_low(_mm256_setzero_pd()); 2];
         let mut room = f.terms;
         for (row, &cofactor) in rows.iter().zip(cofactors) {
             if room == 0 {
-                sums = sums.map(|sum| f.from_low(f.reduce(sum)));
+                sums = sums.map(|sum| f.with_low(f.reduce(sum)));
                 room = f.terms;
             }
             room -= 1;

@@ -155,12 +155,12 @@ unsafe fn add_products<const H: usize>(q: Modulus, acc: [*mut u64; H], terms: &[
         // SAFETY: every slice has `len` words, and the vectors of `sums` are those from `start` on, up to `len`.
         unsafe {
             for (i, sum) in sums.iter_mut().enumerate() {
-                *sum = acc.map(|acc| f.from_low(to_float(_mm256_loadu_si256(acc.add(start + 4 * i).cast()))));
+                *sum = acc.map(|acc| f.with_low(to_float(_mm256_loadu_si256(acc.add(start + 4 * i).cast()))));
             }
             let mut room = f.terms;
             for pair in terms.chunks(2) {
                 if room < pair.len() {
-                    sums.iter_mut().for_each(|sum| *sum = sum.map(|sum| f.from_low(f.reduce(sum))));
+                    sums.iter_mut().for_each(|sum| *sum = sum.map(|sum| f.with_low(f.reduce(sum))));
                     room = f.terms;
                 }
                 room -= pair.len();
