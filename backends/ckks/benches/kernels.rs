@@ -113,10 +113,12 @@ mod pointwise {
     #[divan::bench(args = [1, 3, 9])]
     fn mul_add_many(bencher: Bencher, count: usize) {
         let q = prime(13, 50);
-        let (a, b) = (many(q, N, count), many(q, N, count));
-        let pairs: Vec<_> = slices(&a).into_iter().zip(slices(&b)).collect();
-        let mut acc = residues(q, N, 0);
-        bencher.counter(ItemsCount::new(N * count)).bench_local(|| kernels::mul_add_many(q, &mut acc, &pairs));
+        let [x, b, a] = [(); 3].map(|()| many(q, N, count));
+        let halves = slices(&b).into_iter().zip(slices(&a)).map(|(b, a)| [b, a]);
+        let terms: Vec<_> = slices(&x).into_iter().zip(halves).collect();
+        let mut acc = [residues(q, N, 0), residues(q, N, 1)];
+        let items = ItemsCount::new(2 * N * count);
+        bencher.counter(items).bench_local(|| kernels::mul_add_many(q, acc.each_mut().map(|x| &mut x[..]), &terms));
     }
 
     #[divan::bench]

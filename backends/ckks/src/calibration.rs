@@ -113,7 +113,7 @@ fn matrices(q: Modulus) -> Vec<Constant> {
 
 /// Nanoseconds for each coefficient of the product of a dense matrix of `bits`-bit weights with `inputs`.
 fn product(q: Modulus, inputs: &[Limb], rows: usize, bits: u32) -> f64 {
-    let weight = |i: usize| ((i as i32).wrapping_mul(0x2545_f491) >> 4) % (1 << bits) | 1;
+    let weight = |i: usize| (((i as i32).wrapping_mul(0x2545_f491) >> 4) % (1 << bits)) | 1;
     let weights: Arc<[i32]> = (0..rows * inputs.len()).map(weight).collect();
     let all = |n: usize| (0..n as u32).collect();
     let block = Block { rows: all(rows), cols: all(inputs.len()), weights };

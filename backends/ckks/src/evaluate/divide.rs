@@ -55,14 +55,16 @@ pub(crate) fn divide(context: &Context, level: usize, division: &Division, poly:
             context.inverse_limb(context.row(level, i), limb);
         }
     });
-    let mut rest = context.scratch(kept);
-    let input: Vec<&[u64]> = poly.iter().skip(kept).collect();
-    division.down.convert(&input, &mut rest.iter_mut().collect::<Vec<_>>());
-    context.forward(&mut rest, |row| row);
-    let mut result = poly.prefix(kept);
-    for (row, (x, y)) in result.iter_mut().zip(rest.iter()).enumerate() {
-        kernels::sub_mul_scalar_assign(context.modulus(row), x, y, division.inverse[row]);
-    }
+    let mut quotients = context.scratch(1);
+    division.down.scale(&mut poly.iter_mut().skip(kept).collect::<Vec<_>>(), quotients.limb_mut(0));
+    let (poly, quotients) = (&*poly, quotients.limb(0));
+    let scaled: Vec<&[u64]> = poly.iter().skip(kept).collect();
+    let mut result = context.public_poly(kept);
+    result.for_each_limb(|row, limb| {
+        division.down.combine(row, &scaled, quotients, limb);
+        context.forward_limb(row, limb);
+        kernels::mul_scalar_sub_assign(context.modulus(row), limb, poly.limb(row), division.inverse[row]);
+    });
     result
 }
 

@@ -6,7 +6,6 @@ use crate::ciphertext::Ciphertext;
 use crate::context::Context;
 use crate::error::Error;
 use crate::keys::{GaloisKey, GaloisKeys};
-use crate::poly::Poly;
 
 /// Rotates the slots to the left: slot `j` of the result is slot `j + steps` of `a`, cyclically; negative steps go
 /// right. By a multiple of the number of slots it is a copy, which needs no key.
@@ -118,7 +117,7 @@ pub(crate) fn is_identity(context: &Context, steps: i64) -> bool {
 fn permuted(context: &Context, mut a: Ciphertext, element: u64) -> Ciphertext {
     let table = context.permutation(element);
     for poly in &mut a.polys {
-        let mut image = Poly::zero(context.n(), poly.limbs());
+        let mut image = context.public_poly(poly.limbs());
         image.for_each_limb(|i, limb| permute(&table, poly.limb(i), limb));
         *poly = image;
     }

@@ -207,8 +207,9 @@ fn inner_sums<'c>(
             for (diagonals, sums) in rows.iter().zip(&mut sums) {
                 for (half, sum) in sums.iter_mut().enumerate() {
                     let terms = babies.iter().zip(rotated.chunks_exact(2));
-                    let terms = terms.filter_map(|((step, ..), out)| Some((diagonals.get(step)?.limb(i), &*out[half])));
-                    kernels::mul_add_many(q, sum, &terms.collect::<Vec<_>>());
+                    let terms =
+                        terms.filter_map(|((step, ..), out)| Some((&*out[half], [diagonals.get(step)?.limb(i)])));
+                    kernels::mul_add_many(q, [sum], &terms.collect::<Vec<_>>());
                 }
             }
         }

@@ -50,40 +50,67 @@ impl BaseConversion {
     /// # Panics
     /// If the numbers of slices are not those of the primes, or the slices' lengths differ.
     pub fn convert(&self, input: &[&[u64]], out: &mut [&mut [u64]]) {
-        assert_eq!((input.len(), out.len()), (self.from.len(), self.to.len()), "one slice for each prime");
-        let len = input[0].len();
-        let equal = input.iter().all(|x| x.len() == len) && out.iter().all(|y| y.len() == len);
-        assert!(equal, "the slices have one length");
-        match self.simd {
-            Simd::Portable => self.convert_portable(input, out, 0),
+        assert_eq!(out.len(), self.to.len(), "one slice for each prime");
+        let mut scaled: Vec<Vec<u64>> = input.iter().map(|x| x.to_vec()).collect();
+        let mut quotients = vec![0; input.first().map_or(0, |x| x.len())];
+        self.scale(&mut scaled.iter_mut().map(|x| &mut x[..]).collect::<Vec<_>>(), &mut quotients);
+        let scaled: Vec<&[u64]> = scaled.iter().map(|x| &x[..]).collect();
+        out.iter_mut().enumerate().for_each(|(j, out)| self.combine(j, &scaled, &quotients, out));
+    }
+
+    /// The first step of a conversion, the same for all targets: the residues modulo `from[i]` become `y_i`, and the last
+    /// argument `v`. With one prime there is nothing to do, and `v` is left as it is.
+    ///
+    /// # Panics
+    /// If the number of slices is not that of the primes, or the slices' lengths differ.
+    pub fn scale(&self, residues: &mut [&mut [u64]], quotients: &mut [u64]) {
+        assert_eq!(residues.len(), self.from.len(), "one slice for each prime");
+        if residues.len() == 1 {
+            return;
+        }
+        let len = quotients.len();
+        assert!(residues.iter().all(|x| x.len() == len), "the slices have one length");
+        let done = match self.simd {
+            Simd::Portable => 0,
             #[cfg(target_arch = "x86_64")]
-            Simd::Avx2(token) => {
-                let done = super::avx2::convert(token, self, input, out);
-                self.convert_portable(input, out, done);
+            Simd::Avx2(token) => super::avx2::scale(token, self, residues, quotients),
+        };
+        for at in done..len {
+            let mut quotient = 0.0;
+            for ((x, &q), &inverse) in residues.iter_mut().zip(&self.from).zip(&self.cofactor_inverses) {
+                x[at] = q.mul(x[at], inverse);
+                quotient += x[at] as f64 * q.inverse_f64();
             }
+            quotients[at] = f64::round_ties_even(quotient) as u64;
         }
     }
 
-    /// Converts the coefficients from `start` on.
-    fn convert_portable(&self, input: &[&[u64]], out: &mut [&mut [u64]], start: usize) {
-        let mut scaled = vec![0; self.from.len() + 1];
-        for at in start..input[0].len() {
-            self.scale(input, at, &mut scaled);
-            for ((out, &p), cofactors) in out.iter_mut().zip(&self.to).zip(self.cofactors.chunks(scaled.len())) {
-                let terms = scaled.iter().zip(cofactors);
-                out[at] = p.reduce_u128(terms.map(|(&y, &c)| u128::from(y) * u128::from(c)).sum());
-            }
+    /// The second step: from what [`BaseConversion::scale`] left to the residues modulo `to[j]`.
+    ///
+    /// # Panics
+    /// If the number of slices is not that of the primes, the slices' lengths differ, or there is no prime `j`.
+    pub fn combine(&self, j: usize, scaled: &[&[u64]], quotients: &[u64], out: &mut [u64]) {
+        assert_eq!(scaled.len(), self.from.len(), "one slice for each prime");
+        let (p, len) = (self.to[j], out.len());
+        assert!(scaled.iter().all(|x| x.len() == len), "the slices have one length");
+        if let [x] = scaled {
+            return match self.simd {
+                Simd::Portable => super::portable::reduce_centered(out, p, x, self.from[0]),
+                #[cfg(target_arch = "x86_64")]
+                Simd::Avx2(token) => super::avx2::reduce_centered(token, out, p, x, self.from[0]),
+            };
         }
-    }
-
-    /// The `y_i` of one coefficient, then `v`.
-    fn scale(&self, input: &[&[u64]], at: usize, scaled: &mut [u64]) {
-        let mut quotient = 0.0;
-        for (i, &q) in self.from.iter().enumerate() {
-            scaled[i] = q.mul(input[i][at], self.cofactor_inverses[i]);
-            quotient += scaled[i] as f64 * q.inverse_f64();
+        assert_eq!(quotients.len(), len, "the slices have one length");
+        let done = match self.simd {
+            Simd::Portable => 0,
+            #[cfg(target_arch = "x86_64")]
+            Simd::Avx2(token) => super::avx2::combine(token, self, j, scaled, quotients, out),
+        };
+        let cofactors = &self.cofactors[j * (scaled.len() + 1)..][..scaled.len() + 1];
+        for at in done..len {
+            let terms = scaled.iter().map(|x| x[at]).chain([quotients[at]]).zip(cofactors);
+            out[at] = p.reduce_u128(terms.map(|(y, &c)| u128::from(y) * u128::from(c)).sum());
         }
-        scaled[self.from.len()] = f64::round_ties_even(quotient) as u64;
     }
 }
 

@@ -63,9 +63,10 @@ pub fn mul_add_assign(q: Modulus, acc: &mut [u64], a: &[u64], b: &[u64]) {
     dispatch!(mul_add_assign(q, acc, a, b));
 }
 
-/// `acc += sum of a * b` over the pairs, pointwise, reduced once for many pairs: the inner product of key switching.
-pub fn mul_add_many(q: Modulus, acc: &mut [u64], pairs: &[(&[u64], &[u64])]) {
-    dispatch!(mul_add_many(q, acc, pairs));
+/// `acc[h] += sum of x * y[h]` over the terms `(x, y)`, pointwise, reduced once for several terms: the inner product of key
+/// switching, where `y` is the two halves of a part of a key.
+pub fn mul_add_many<const H: usize>(q: Modulus, acc: [&mut [u64]; H], terms: &[(&[u64], [&[u64]; H])]) {
+    dispatch!(mul_add_many(q, acc, terms));
 }
 
 /// `x *= scalar`; the scalar is canonical.
@@ -88,6 +89,11 @@ pub fn sub_mul_scalar_assign(q: Modulus, x: &mut [u64], y: &[u64], scalar: u64) 
     dispatch!(sub_mul_scalar_assign(q, x, y, scalar));
 }
 
+/// `x = (y - x) * scalar`: [`sub_mul_scalar_assign`] to the other operand.
+pub fn mul_scalar_sub_assign(q: Modulus, x: &mut [u64], y: &[u64], scalar: u64) {
+    dispatch!(mul_scalar_sub_assign(q, x, y, scalar));
+}
+
 /// `out[i]` = the residue modulo `modulus_out` of the representative of `x[i]` in `(-q_in/2, q_in/2)`. Either modulus may be
 /// the larger.
 pub fn reduce_centered(out: &mut [u64], modulus_out: Modulus, x: &[u64], modulus_in: Modulus) {
@@ -102,6 +108,16 @@ pub fn tensor_product(q: Modulus, out: [&mut [u64]; 3], a: [&[u64]; 2], b: [&[u6
 /// The square of a ciphertext of degree 1: `out = (a0^2, 2 a0 a1, a1^2)`, pointwise.
 pub fn tensor_square(q: Modulus, out: [&mut [u64]; 3], a: [&[u64]; 2]) {
     dispatch!(tensor_square(q, out, a));
+}
+
+/// Does fused multiply-adds of floats as fast as the machine can, and returns how many: what the other kernels may be compared with.
+/// The second number depends on all of them, so that none is left out. `None` without vector instructions.
+pub fn fused_multiply_adds(rounds: usize) -> Option<(usize, f64)> {
+    match Simd::detected() {
+        Simd::Portable => None,
+        #[cfg(target_arch = "x86_64")]
+        Simd::Avx2(token) => Some(avx2::fused_multiply_adds(token, rounds)),
+    }
 }
 
 #[cfg(test)]

@@ -27,13 +27,21 @@ pub(super) fn mul_add_assign(q: Modulus, acc: &mut [u64], a: &[u64], b: &[u64]) 
 }
 
 /// Residues are below `2^50`, so that a double word holds `2^28` products.
-pub(super) fn mul_add_many(q: Modulus, acc: &mut [u64], pairs: &[(&[u64], &[u64])]) {
-    let len = pairs.iter().fold(acc.len(), |len, (a, b)| len.min(a.len()).min(b.len()));
-    for (i, acc) in acc[..len].iter_mut().enumerate() {
-        let start = u128::from(*acc);
-        let sum = pairs.iter().fold(start, |sum, (a, b)| sum + u128::from(a[i]) * u128::from(b[i]));
-        *acc = q.reduce_u128(sum);
+pub(super) fn mul_add_many<const H: usize>(q: Modulus, acc: [&mut [u64]; H], terms: &[(&[u64], [&[u64]; H])]) {
+    let len = shortest(&acc, terms);
+    for (half, acc) in acc.into_iter().enumerate() {
+        for (i, acc) in acc[..len].iter_mut().enumerate() {
+            let start = u128::from(*acc);
+            let sum = terms.iter().fold(start, |sum, (x, y)| sum + u128::from(x[i]) * u128::from(y[half][i]));
+            *acc = q.reduce_u128(sum);
+        }
     }
+}
+
+/// The length of the shortest slice.
+pub(super) fn shortest<const H: usize>(acc: &[&mut [u64]; H], terms: &[(&[u64], [&[u64]; H])]) -> usize {
+    let factors = terms.iter().flat_map(|(x, y)| std::iter::once(x).chain(y));
+    acc.iter().map(|acc| acc.len()).chain(factors.map(|x| x.len())).min().unwrap_or(0)
 }
 
 pub(super) fn mul_scalar_assign(q: Modulus, x: &mut [u64], scalar: u64) {
@@ -53,6 +61,11 @@ pub(super) fn add_scalar_assign(q: Modulus, x: &mut [u64], scalar: u64) {
 pub(super) fn sub_mul_scalar_assign(q: Modulus, x: &mut [u64], y: &[u64], scalar: u64) {
     let companion = q.shoup(scalar);
     x.iter_mut().zip(y).for_each(|(x, &y)| *x = q.mul_shoup(q.sub(*x, y), scalar, companion));
+}
+
+pub(super) fn mul_scalar_sub_assign(q: Modulus, x: &mut [u64], y: &[u64], scalar: u64) {
+    let companion = q.shoup(scalar);
+    x.iter_mut().zip(y).for_each(|(x, &y)| *x = q.mul_shoup(q.sub(y, *x), scalar, companion));
 }
 
 pub(super) fn reduce_centered(out: &mut [u64], modulus_out: Modulus, x: &[u64], modulus_in: Modulus) {

@@ -60,6 +60,8 @@ fn scalar_kernels_agree_with_wide_integers() {
             check!(q, mul_scalar_assign, [x], scalar; |i| |n, i| wide(a, i) * s % n);
             check!(q, add_scalar_assign, [x], scalar; |i| |n, i| (wide(a, i) + s) % n);
             check!(q, sub_mul_scalar_assign, [x], b, scalar; |i| |n, i| (wide(a, i) + n - wide(b, i)) * s % n);
+            let x = a.clone();
+            check!(q, mul_scalar_sub_assign, [x], b, scalar; |i| |n, i| (wide(b, i) + n - wide(a, i)) * s % n);
             let x = c.clone();
             check!(q, mul_scalar_add_assign, [x], a, scalar; |i| |n, i| (wide(c, i) + wide(a, i) * s) % n);
         }
@@ -71,16 +73,20 @@ fn sums_of_many_products_are_exact() {
     for q in primes(13) {
         let [a, b, c, d] = &samples(q);
         for count in [0, 1, 6, 7, 8, 15, 16, 33] {
-            let pairs: Vec<(&[u64], &[u64])> = [(a, b), (c, d), (d, c), (c, c), (b, d)]
-                .into_iter()
-                .cycle()
-                .take(count)
-                .map(|(x, y)| (&**x, &**y))
-                .collect();
-            let x = c.clone();
-            check!(q, mul_add_many, [x], &pairs; |i| |n, i| {
-                pairs.iter().fold(wide(c, i), |sum, (x, y)| sum + wide(x, i) * wide(y, i)) % n
-            });
+            let some = [(a, [b, c]), (c, [d, a]), (d, [c, c]), (c, [c, d]), (b, [d, b])];
+            let some = some.into_iter().cycle().take(count);
+            let terms: Vec<(&[u64], [&[u64]; 2])> = some.map(|(x, y)| (&**x, y.map(|y| &**y))).collect();
+            let starts = [c, d];
+            let [mut fast, mut slow] = [(); 2].map(|()| starts.map(Clone::clone));
+            super::mul_add_many(q, fast.each_mut().map(|x| &mut x[..]), &terms);
+            portable::mul_add_many(q, slow.each_mut().map(|x| &mut x[..]), &terms);
+            assert_eq!(fast, slow, "{count} terms, q {}", q.value());
+            for (h, (found, start)) in fast.iter().zip(starts).enumerate() {
+                for i in 0..1203 {
+                    let sum = terms.iter().fold(wide(start, i), |sum, (x, y)| sum + wide(x, i) * wide(y[h], i));
+                    assert_eq!(wide(found, i), sum % u128::from(q.value()));
+                }
+            }
         }
     }
 }

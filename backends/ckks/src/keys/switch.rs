@@ -97,6 +97,11 @@ impl KeySwitchKey {
         if i <= level { i } else { i + self.level - level }
     }
 
+    /// This limb of both halves, for each digit.
+    pub(crate) fn halves(&self, limb: usize) -> impl Iterator<Item = [&[u64]; 2]> {
+        self.parts.b.iter().zip(&self.parts.a).map(move |(b, a)| [b.limb(limb), a.limb(limb)])
+    }
+
     pub(crate) fn check(&self, context: &Context, operation: &'static str, level: usize) -> Result<(), Error> {
         context.check_fingerprint(operation, &self.fingerprint)?;
         if level <= self.level {

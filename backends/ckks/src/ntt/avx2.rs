@@ -222,7 +222,7 @@ impl Transform {
 
     #[target_feature(enable = "avx2,fma")]
     fn butterfly(self, x: __m256d, y: __m256d, w: __m256d) -> (__m256d, __m256d) {
-        let product = self.lanes.mul(y, w);
+        let product = self.lanes.mul_known(y, w);
         (_mm256_add_pd(x, product), _mm256_sub_pd(x, product))
     }
 
@@ -367,7 +367,7 @@ impl Transform {
 
     #[target_feature(enable = "avx2,fma")]
     fn inverse_butterfly(self, x: __m256d, y: __m256d, w: __m256d) -> (__m256d, __m256d) {
-        (_mm256_add_pd(x, y), self.lanes.mul(_mm256_sub_pd(y, x), w))
+        (_mm256_add_pd(x, y), self.lanes.mul_known(_mm256_sub_pd(y, x), w))
     }
 }
 

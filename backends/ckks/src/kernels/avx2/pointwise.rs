@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use crate::arithmetic::Modulus;
-use crate::kernels::lanes::{Lanes, to_float};
+use crate::kernels::lanes::{Lanes, Wide, WideLanes, to_float};
 use crate::kernels::{Avx2, portable};
 
 /// Defines a kernel from its action on vectors of words.
@@ -37,6 +37,10 @@ kernel!(mul_add_assign, [acc], [a, b], [], |f| {
 kernel!(mul_scalar_add_assign, [acc], [x], [s], |f| {
     let product = f.mul(to_float(x), s);
     [f.to_residue(f.reduce(_mm256_add_pd(product, to_float(acc))))]
+});
+kernel!(mul_scalar_sub_assign, [x], [y], [s], |f| {
+    let difference = _mm256_sub_pd(to_float(y), to_float(x));
+    [f.to_residue(f.mul(difference, s))]
 });
 kernel!(sub_mul_scalar_assign, [x], [y], [s], |f| {
     let difference = _mm256_sub_pd(to_float(x), to_float(y));
@@ -122,42 +126,81 @@ pub(in crate::kernels) fn tensor_square(_: Avx2, q: Modulus, out: [&mut [u64]; 3
     portable::tensor_square(q, rest, [&a0[done..], &a1[done..]]);
 }
 
-/// Coefficients whose sums are held as floats in the first cache while the pairs stream by.
-const SUMS: usize = 512;
+/// Coefficients whose sums are held as floats in the first cache while the factors stream by.
+const TILE: usize = 256;
 
-pub(in crate::kernels) fn mul_add_many(_: Avx2, q: Modulus, acc: &mut [u64], pairs: &[(&[u64], &[u64])]) {
-    #[target_feature(enable = "avx2,fma")]
-    fn vectors(q: Modulus, acc: &mut [u64], pairs: &[(&[u64], &[u64])], len: usize) {
-        let f = Lanes::new(q);
-        let mut sums = [_mm256_setzero_pd(); SUMS / 4];
-        for start in (0..len).step_by(SUMS) {
-            let part = start..len.min(start + SUMS);
-            let sums = &mut sums[..part.len() / 4];
-            for (sum, acc) in sums.iter_mut().zip(acc[part.clone()].chunks_exact(4)) {
-                *sum = to_float(load(acc));
+pub(in crate::kernels) fn mul_add_many<const H: usize>(
+    _: Avx2,
+    q: Modulus,
+    mut acc: [&mut [u64]; H],
+    terms: &[(&[u64], [&[u64]; H])],
+) {
+    let len = portable::shortest(&acc, terms);
+    let whole = len / 4 * 4;
+    // SAFETY: the token proves AVX2 and FMA; `whole` is a multiple of four and at most the length of every slice.
+    unsafe { add_products(q, acc.each_mut().map(|acc| acc.as_mut_ptr()), terms, whole) };
+    if whole < len {
+        let rest: Vec<_> = terms.iter().map(|(x, y)| (&x[whole..len], y.map(|y| &y[whole..len]))).collect();
+        portable::mul_add_many(q, acc.map(|acc| &mut acc[whole..len]), &rest);
+    }
+}
+
+/// Of two terms at a time, so that the sums are loaded and stored half as often.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn add_products<const H: usize>(q: Modulus, acc: [*mut u64; H], terms: &[(&[u64], [&[u64]; H])], len: usize) {
+    let f = WideLanes::new(q, q.as_f64() * q.as_f64(), terms.len());
+    let mut tile = [[[_mm256_setzero_pd(); 2]; H]; TILE / 4];
+    for start in (0..len).step_by(TILE) {
+        let sums = &mut tile[..TILE.min(len - start) / 4];
+        // SAFETY: every slice has `len` words, and the vectors of `sums` are those from `start` on, up to `len`.
+        unsafe {
+            for (i, sum) in sums.iter_mut().enumerate() {
+                *sum = acc.map(|acc| f.with_low(to_float(_mm256_loadu_si256(acc.add(start + 4 * i).cast()))));
             }
-            for (i, (a, b)) in pairs.iter().enumerate() {
-                // A product is at most 3/4 q, and eight of them and a reduced sum less than 8q < 2^53.
-                if i % 8 == 7 {
-                    sums.iter_mut().for_each(|sum| *sum = f.reduce(*sum));
+            let mut room = f.terms;
+            for pair in terms.chunks(2) {
+                if room < pair.len() {
+                    sums.iter_mut().for_each(|sum| *sum = sum.map(|sum| f.with_low(f.reduce(sum))));
+                    room = f.terms;
                 }
-                let vectors = a[part.clone()].chunks_exact(4).zip(b[part.clone()].chunks_exact(4));
-                for (sum, (a, b)) in sums.iter_mut().zip(vectors) {
-                    *sum = _mm256_add_pd(*sum, f.mul(to_float(load(a)), to_float(load(b))));
+                room -= pair.len();
+                match pair {
+                    [first, second] => add_terms(f, sums, start, [first, second]),
+                    _ => pair.iter().for_each(|term| add_terms(f, sums, start, [term])),
                 }
             }
-            for (sum, acc) in sums.iter().zip(acc[part].chunks_exact_mut(4)) {
-                store(acc, f.to_residue(f.reduce(*sum)));
+            for (i, sum) in sums.iter().enumerate() {
+                for (acc, sum) in acc.iter().zip(sum) {
+                    let residues = f.lanes.to_residue(f.reduce(*sum));
+                    _mm256_storeu_si256(acc.add(start + 4 * i).cast(), residues);
+                }
             }
         }
     }
-    let len = pairs.iter().fold(acc.len(), |len, (a, b)| len.min(a.len()).min(b.len()));
-    let whole = len / 4 * 4;
-    // SAFETY: the token proves AVX2 and FMA.
-    unsafe { vectors(q, acc, pairs, whole) };
-    if whole < len {
-        let rest: Vec<_> = pairs.iter().map(|(a, b)| (&a[whole..len], &b[whole..len])).collect();
-        portable::mul_add_many(q, &mut acc[whole..len], &rest);
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn add_terms<const K: usize, const H: usize>(
+    f: WideLanes,
+    sums: &mut [[Wide; H]],
+    start: usize,
+    terms: [&(&[u64], [&[u64]; H]); K],
+) {
+    let terms = terms.map(|(x, y)| (x.as_ptr(), y.map(|y| y.as_ptr())));
+    for (i, sum) in sums.iter_mut().enumerate() {
+        let mut now = *sum;
+        for (x, y) in &terms {
+            // SAFETY: the caller's slices reach to the last vector of `sums`.
+            unsafe {
+                let load = |x: *const u64| to_float(_mm256_loadu_si256(x.add(start + 4 * i).cast()));
+                let x = load(*x);
+                for half in 0..H {
+                    now[half] = f.mul_add(now[half], x, load(y[half]));
+                }
+            }
+        }
+        *sum = now;
     }
 }
 
