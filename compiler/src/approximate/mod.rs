@@ -9,8 +9,10 @@ mod pool;
 mod search;
 mod traced;
 
+use std::collections::BTreeMap;
+
 use hec_ir::graph::{GraphError, Value};
-use hec_ir::tensor::{Op, Pooling, TensorGraph};
+use hec_ir::tensor::{Op, Pooling, Tensor, TensorGraph};
 
 use crate::error::CompileError;
 use crate::ranges::Samples;
@@ -66,8 +68,13 @@ impl Default for Approximation {
 pub enum Rung {
     /// A least squares polynomial of this degree.
     Degree(usize),
-    /// A polynomial of this degree in the mean and the mean square of each window.
-    Moments(usize),
+    /// A polynomial in the moments of each window.
+    Moments {
+        /// The highest moment: the mean of this power of the elements.
+        order: usize,
+        /// The degree in the elements.
+        degree: usize,
+    },
     /// A tournament with polynomials of this degree for `|a - b|`.
     Tournament(usize),
     /// The average.
@@ -78,7 +85,7 @@ impl std::fmt::Display for Rung {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Degree(degree) => write!(f, "degree {degree}"),
-            Self::Moments(degree) => write!(f, "moments of degree {degree}"),
+            Self::Moments { order, degree } => write!(f, "{order} moments, degree {degree}"),
             Self::Tournament(degree) => write!(f, "tournament of degree {degree}"),
             Self::Average => f.write_str("average"),
         }
@@ -148,7 +155,8 @@ pub fn sites(graph: &TensorGraph, max_pooling: MaxPooling) -> Vec<Site> {
                     MaxPooling::Average => vec![Rung::Average],
                     MaxPooling::Tournament => [4, 8, 16, 32].map(Rung::Tournament).to_vec(),
                     MaxPooling::Auto => {
-                        vec![Rung::Moments(2), Rung::Moments(4), Rung::Tournament(8), Rung::Tournament(16)]
+                        let moments = [(2, 2), (2, 4), (4, 4)].map(|(order, degree)| Rung::Moments { order, degree });
+                        moments.into_iter().chain([8, 16].map(Rung::Tournament)).collect()
                     }
                 };
                 found.push(Site { value, origin, function, ladder });
@@ -164,12 +172,16 @@ pub fn sites(graph: &TensorGraph, max_pooling: MaxPooling) -> Vec<Site> {
     found
 }
 
+/// What the model as it was gives at each site, on the samples of the fit.
+pub(crate) type Targets = BTreeMap<Value, Vec<Tensor>>;
+
 /// Replaces every site by its rung, fitting on `samples`.
 pub(crate) fn replace(
     graph: &TensorGraph,
     sites: &[Site],
     rungs: &[Rung],
     samples: &Samples,
+    targets: &Targets,
     margin: f64,
 ) -> Result<(TensorGraph, Vec<Replacement>), CompileError> {
     let mut traced = Traced::new(graph, samples)?;
@@ -180,7 +192,7 @@ pub(crate) fn replace(
         let replaced = match (site, site.map(|site| rungs[site])) {
             (Some(site), Some(rung)) => {
                 let (value, replacement) = match node.op() {
-                    Op::Pool(pool) => pool::replace(&mut traced, graph, node, pool, rung, &sites[site], margin)?,
+                    Op::Pool(pool) => pool::replace(&mut traced, graph, node, pool, rung, &sites[site], targets.get(&value), margin)?,
                     _ => activation::replace(&mut traced, node, rung, &sites[site], margin)?,
                 };
                 replacements.push(replacement);

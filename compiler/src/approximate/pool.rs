@@ -8,7 +8,7 @@
 //! ```
 //!
 //! takes four products of which only the first, the square of every element, is made before the window is summed up; its
-//! depth is two. (`m2 - q` is the variance: the maximum of a window lies above its mean by a multiple of its deviation.) A
+//! depth is two. A third and a fourth moment, with the term `m1 m3`, bring it closer at the same depth. (`m2 - q` is the variance: the maximum of a window lies above its mean by a multiple of its deviation.) A
 //! function applied to the elements before, such as ReLU, is taken in. Each channel has coefficients of its own.
 //!
 //! *Tournament*: `max(a, b) = (a + b)/2 + |a - b|/2` with a polynomial for the absolute value, pair by pair.
@@ -30,6 +30,7 @@ pub(super) fn replace(
     pool: &Pool,
     rung: Rung,
     site: &Site,
+    target: Option<&Vec<Tensor>>,
     margin: f64,
 ) -> Result<(Value, Replacement), CompileError> {
     let inner = node.operands()[0];
@@ -40,7 +41,11 @@ pub(super) fn replace(
     let x = if function.is_some() { traced.operands(graph.node(inner).operands())[0] } else { whole };
     let seen = activation::seen(traced, x)?;
     let y = match rung {
-        Rung::Moments(degree) => moments(traced, pool, x, exact, degree)?,
+        Rung::Moments { order, degree } => {
+            // What the model as it was gives here: so the fit makes up for errors of those before.
+            let exact = target.cloned().unwrap_or_else(|| traced.values(exact).to_vec());
+            moments(traced, pool, x, &exact, Terms { order, degree })?
+        }
         Rung::Tournament(degree) => {
             let y = tournament(traced, pool, x, degree, margin)?;
             match &function {
@@ -81,55 +86,94 @@ pub(super) fn replace(
     Ok((y, replacement))
 }
 
+/// Which terms a polynomial in the moments has.
+#[derive(Clone, Copy)]
+struct Terms {
+    order: usize,
+    degree: usize,
+}
+
+impl Terms {
+    /// The terms of a window with these means of powers: `1, m1, m2, q`, and for degree 4 `m1 m2, m2^2, m1 q, m2 q, q^2` and, if
+    /// there are four moments, `m3, m4, m1 m3`.
+    fn of(self, m: [f64; 4], q: f64) -> Vec<f64> {
+        let [m1, m2, m3, m4] = m;
+        let mut all = vec![1.0, m1, m2, q];
+        if self.degree > 2 {
+            all.extend([m1 * m2, m2 * m2, m1 * q, m2 * q, q * q]);
+        }
+        if self.order > 2 {
+            all.extend([m3, m4, m1 * m3]);
+        }
+        all
+    }
+}
+
 /// The moments of each window, and the polynomial in them that is closest to `exact` channel by channel.
-fn moments(traced: &mut Traced, pool: &Pool, x: Value, exact: Value, degree: usize) -> Result<Value, CompileError> {
-    let average = || Pool::average(&pool.kernel, pool.window.clone());
+fn moments(
+    traced: &mut Traced,
+    pool: &Pool,
+    x: Value,
+    exact: &[Tensor],
+    terms: Terms,
+) -> Result<Value, CompileError> {
+    let mean = |traced: &mut Traced, x: Value| {
+        traced.push(Pool::average(&pool.kernel, pool.window.clone()).into(), &[x])
+    };
     let square = traced.push(Polynomial::square().into(), &[x])?;
-    let m1 = traced.push(average().into(), &[x])?;
-    let m2 = traced.push(average().into(), &[square])?;
+    let (m1, m2) = (mean(traced, x)?, mean(traced, square)?);
+    let mut all = vec![m1, m2];
+    if terms.order > 2 {
+        let cube = traced.push(Binary::Mul.into(), &[x, square])?;
+        let fourth = traced.push(Polynomial::square().into(), &[square])?;
+        all.extend([mean(traced, cube)?, mean(traced, fourth)?]);
+    }
     let q = traced.push(Polynomial::square().into(), &[m1])?;
-    let c = coefficients(traced, [m1, m2, q], exact, degree)?;
+    let c = coefficients(traced, &all, q, exact, terms)?;
     let column = |k: usize| c.iter().map(|c| c.get(k).copied().unwrap_or(0.0)).collect::<Vec<f64>>();
-    if degree == 2 {
-        let sum = affine(traced, &[(m1, column(1)), (m2, column(2)), (q, column(3))], column(0))?;
-        return Ok(sum);
+    if terms.degree == 2 {
+        return affine(traced, &[(m1, column(1)), (m2, column(2)), (q, column(3))], column(0));
     }
     let by_m2 = affine(traced, &[(m1, column(4)), (m2, column(5)), (q, column(7))], column(2))?;
     let by_q = affine(traced, &[(m1, column(6)), (q, column(8))], column(3))?;
     let first = traced.push(Binary::Mul.into(), &[by_m2, m2])?;
     let second = traced.push(Binary::Mul.into(), &[by_q, q])?;
-    let products = traced.push(Binary::Add.into(), &[first, second])?;
-    let rest = affine(traced, &[(m1, column(1))], column(0))?;
-    traced.push(Binary::Add.into(), &[products, rest])
-}
-
-/// The terms of a window: `1, m1, m2, q` and, for degree 4, `m1 m2, m2^2, m1 q, m2 q, q^2`.
-fn terms([m1, m2, q]: [f64; 3], degree: usize) -> Vec<f64> {
-    let mut all = vec![1.0, m1, m2, q];
-    if degree > 2 {
-        all.extend([m1 * m2, m2 * m2, m1 * q, m2 * q, q * q]);
+    let mut sum = traced.push(Binary::Add.into(), &[first, second])?;
+    let mut rest = vec![(m1, column(1))];
+    if let [_, _, m3, m4] = all[..] {
+        let by_m1 = affine(traced, &[(m3, column(11))], vec![0.0; c.len()])?;
+        let third = traced.push(Binary::Mul.into(), &[by_m1, m1])?;
+        sum = traced.push(Binary::Add.into(), &[sum, third])?;
+        rest.extend([(m3, column(9)), (m4, column(10))]);
     }
-    all
+    let rest = affine(traced, &rest, column(0))?;
+    traced.push(Binary::Add.into(), &[sum, rest])
 }
 
 /// The least squares coefficients of each channel.
 fn coefficients(
     traced: &Traced,
-    moments: [Value; 3],
-    exact: Value,
-    degree: usize,
+    moments: &[Value],
+    q: Value,
+    exact: &[Tensor],
+    terms: Terms,
 ) -> Result<Vec<Vec<f64>>, CompileError> {
-    let shape = traced.shape(exact);
+    let shape = traced.shape(q);
     let channels = shape.get(1).copied().unwrap_or(1);
     let plane: usize = shape.iter().skip(2).product();
-    let size = terms([0.0; 3], degree).len();
+    let size = terms.of([0.0; 4], 0.0).len();
     let mut normal = vec![vec![vec![0.0; size + 1]; size]; channels];
-    for sample in 0..traced.values(exact).len() {
-        let [m1, m2, q] = moments.map(|m| traced.values(m)[sample].values());
-        let exact = traced.values(exact)[sample].values();
+    for (sample, exact) in exact.iter().enumerate() {
+        let of = |value: Value| traced.values(value).get(sample).map_or(&[][..], Tensor::values);
+        let m: Vec<&[f64]> = moments.iter().map(|&m| of(m)).collect();
+        let (q, exact) = (of(q), exact.values());
+        if m.iter().any(|m| m.len() != exact.len()) || q.len() != exact.len() || exact.len() != channels * plane {
+            return Err(CompileError::internal("moments of another shape"));
+        }
         for (channel, normal) in normal.iter_mut().enumerate() {
             for i in channel * plane..(channel + 1) * plane {
-                let terms = terms([m1[i], m2[i], q[i]], degree);
+                let at = |k: usize| m.get(k).map_or(0.0, |m| m[i]);
+                let terms = terms.of([at(0), at(1), at(2), at(3)], q[i]);
                 for (row, a) in normal.iter_mut().zip(&terms) {
                     row.iter_mut().zip(terms.iter().chain([&exact[i]])).for_each(|(sum, b)| *sum += a * b);
                 }

@@ -10,7 +10,7 @@ use hec_ir::graph::Value;
 use hec_ir::tensor::{Op, Tensor, TensorGraph};
 
 use super::traced::count;
-use super::{Approximation, Replacement, Rung, Site, replace};
+use super::{Approximation, Replacement, Rung, Site, Targets, replace};
 use crate::error::CompileError;
 use crate::ranges::Samples;
 
@@ -96,6 +96,7 @@ struct Search<'a> {
     graph: &'a TensorGraph,
     sites: &'a [Site],
     fit: Samples,
+    targets: Targets,
     held: Samples,
     wanted: Vec<usize>,
     asked: &'a Approximation,
@@ -123,7 +124,8 @@ pub(super) fn climb(
     let labelled = labels.is_some();
     let wanted = labels.unwrap_or_else(|| own.clone());
     let before = share(&own, &wanted);
-    let mut search = Search { graph, sites, fit, held, wanted, asked, candidates: Vec::new() };
+    let targets = targets(graph, sites, &fit)?;
+    let mut search = Search { graph, sites, fit, targets, held, wanted, asked, candidates: Vec::new() };
     let enough = |tried: &Tried| before - tried.accuracy <= asked.max_accuracy_drop + 1e-9;
     let mut best = search.attempt(vec![0; sites.len()])?;
     while !enough(&best) {
@@ -170,14 +172,28 @@ pub(super) fn climb(
 }
 
 /// Samples on which polynomials are fitted, at most.
-const FIT_SAMPLES: usize = 128;
+const FIT_SAMPLES: usize = 256;
 /// Choices that are tried, at most.
 const MAX_TRIES: usize = 48;
+
+/// The model's own values at the sites.
+fn targets(graph: &TensorGraph, sites: &[Site], samples: &Samples) -> Result<Targets, CompileError> {
+    let mut targets = Targets::new();
+    for sample in 0..count(graph, samples) {
+        let mut keep = |value: Value, tensor: &Tensor| {
+            if sites.iter().any(|site| site.value == value) {
+                targets.entry(value).or_default().push(tensor.clone());
+            }
+        };
+        evaluate(graph, samples, sample, &mut keep)?;
+    }
+    Ok(targets)
+}
 
 impl Search<'_> {
     fn attempt(&mut self, rungs: Vec<usize>) -> Result<Tried, CompileError> {
         let chosen: Vec<Rung> = self.sites.iter().zip(&rungs).map(|(site, &rung)| site.ladder[rung]).collect();
-        let (graph, replacements) = replace(self.graph, self.sites, &chosen, &self.fit, self.asked.margin)?;
+        let (graph, replacements) = replace(self.graph, self.sites, &chosen, &self.fit, &self.targets, self.asked.margin)?;
         let accuracy = share(&answers(&graph, &self.held)?, &self.wanted);
         let depth = chosen.iter().map(|&rung| depth(rung)).sum();
         self.candidates.push(Candidate { rungs: chosen, depth, accuracy });
@@ -190,7 +206,7 @@ fn depth(rung: Rung) -> usize {
     let degree = |degree: usize| hec_approximation::cost::depth(degree);
     match rung {
         Rung::Degree(n) => degree(n),
-        Rung::Moments(n) => degree(n).min(2),
+        Rung::Moments { degree: n, .. } => degree(n).min(2),
         // Of a window of nine: four rounds.
         Rung::Tournament(n) => 4 * degree(n),
         Rung::Average => 0,
@@ -201,7 +217,7 @@ fn depth(rung: Rung) -> usize {
 pub fn answers(graph: &TensorGraph, samples: &Samples) -> Result<Vec<usize>, CompileError> {
     let mut all = Vec::new();
     for sample in 0..count(graph, samples) {
-        let values = evaluate(graph, samples, sample)?;
+        let values = evaluate(graph, samples, sample, &mut |_, _| ())?;
         let output = graph.outputs().first().and_then(|output| values[output.value.index()].as_ref());
         let values = output.map_or(&[][..], Tensor::values);
         let largest = values.iter().enumerate().max_by(|(i, a), (j, b)| a.total_cmp(b).then(j.cmp(i)));
@@ -228,10 +244,15 @@ fn share(found: &[usize], wanted: &[usize]) -> f64 {
 }
 
 /// All values of one sample; those that are used up are dropped.
-fn evaluate(graph: &TensorGraph, samples: &Samples, sample: usize) -> Result<Vec<Option<Tensor>>, CompileError> {
+fn evaluate(
+    graph: &TensorGraph,
+    samples: &Samples,
+    sample: usize,
+    see: &mut dyn FnMut(Value, &Tensor),
+) -> Result<Vec<Option<Tensor>>, CompileError> {
     let mut values: Vec<Option<Tensor>> = Vec::with_capacity(graph.len());
     let mut uses = graph.use_counts();
-    for (_, node) in graph.nodes() {
+    for (at, node) in graph.nodes() {
         let value = match (node.op(), node.ty().known()) {
             (Op::Input(input), Some(ty)) => {
                 let elements = ty.elements();
@@ -247,6 +268,9 @@ fn evaluate(graph: &TensorGraph, samples: &Samples, sample: usize) -> Result<Vec
                 result.map_err(|cause| super::at(node.origin().as_str(), cause))?
             }
         };
+        if let Some(value) = &value {
+            see(at, value);
+        }
         values.push(value);
         for operand in node.operands() {
             let left: &mut u32 = &mut uses[Value::index(*operand)];
