@@ -37,17 +37,17 @@ impl Default for CostModel {
     /// A 2 to 3 GHz x86-64 core with AVX2.
     fn default() -> Self {
         Self {
-            float_multiply_add: 0.115,
-            digit_multiply_add: 0.0175,
-            digit_carry: 0.25,
-            pack: 1.0,
-            store: 2.0,
-            butterfly: 0.55,
-            pointwise: 0.8,
-            pass: 0.5,
-            uniform: 2.5,
-            gaussian: 12.0,
-            complex_butterfly: 2.0,
+            float_multiply_add: 0.1,
+            digit_multiply_add: 0.0167,
+            digit_carry: 0.12,
+            pack: 1.1,
+            store: 1.35,
+            butterfly: 0.47,
+            pointwise: 0.48,
+            pass: 0.45,
+            uniform: 5.9,
+            gaussian: 12.6,
+            complex_butterfly: 2.7,
         }
     }
 }
