@@ -20,6 +20,7 @@
 //! # }
 //! ```
 
+pub use hec_compiler::approximate::{self, Approximation, MaxPooling};
 pub use hec_compiler::cost::{CostError, CostModel};
 pub use hec_compiler::{
     Compilation, CompileError, Decisions, ExplicitParameters, LayerDecision, Obstacle, Options, compile, lower, passes,

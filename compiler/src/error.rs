@@ -4,6 +4,7 @@ use hec_ir::graph::{GraphError, Origin, TypeError};
 use hec_ir::parameters::ParameterError;
 use hec_ir::program::ProgramError;
 
+use crate::approximate::Summary;
 use crate::management::SearchError;
 use crate::tile::{TileError, Unfit};
 
@@ -34,6 +35,15 @@ pub enum CompileError {
     /// The compiled circuit does not match the model.
     #[error(transparent)]
     Program(#[from] ProgramError),
+    /// Polynomials in place of activations change too many answers.
+    #[error(
+        "the answers do not stay within --max-accuracy-drop: allow more, give more calibration samples, try --maxpool tournament, \
+         or train again with polynomial activations\n{summary}"
+    )]
+    Accuracy {
+        /// What was tried.
+        summary: Box<Summary>,
+    },
     /// The memory that the user allows is too little.
     #[error(transparent)]
     Memory(#[from] Unfit),

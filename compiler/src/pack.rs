@@ -286,10 +286,11 @@ fn selection(matrix: &BlockMatrix<f64>) -> Option<Arc<[u32]>> {
     plain.then(|| columns.into_iter().collect::<Option<Arc<[u32]>>>()).flatten()
 }
 
-const COMPARES: &str = "compares values, which encrypted arithmetic cannot: replace it by a polynomial activation (such as a \
-                        square) or average pooling and train again, or run the model with --backend plain";
-const NO_POLYNOMIAL: &str = "is not a polynomial: replace it by a polynomial and train again, leave it to the client if it is \
-                             the last operation, or run the model with --backend plain";
+const COMPARES: &str = "compares values, which encrypted arithmetic cannot: give calibration samples with --calibrate, and a \
+                        polynomial takes its place; or train again with a polynomial activation (such as a square) or \
+                        average pooling; or run the model with --backend plain";
+const NO_POLYNOMIAL: &str = "is not a polynomial: give calibration samples with --calibrate, and one takes its place; or train \
+                             again with one; or run the model with --backend plain";
 
 fn why_not(op: &Op) -> &'static str {
     match op {

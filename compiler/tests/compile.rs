@@ -156,3 +156,55 @@ fn the_same_model_gives_the_same_bytes() {
     let bytes = || compile(&common::cryptonets(), &Options::default()).expect("compiles").program.to_bytes();
     assert_eq!(bytes(), bytes());
 }
+
+/// Everything that a plan chooses, over a grid: the search may be dearer than the best of these by a hundredth.
+#[test]
+fn the_search_is_as_good_as_an_exhaustive_one_on_a_small_graph() {
+    let mut m = common::Model::new();
+    let x = m.input("x", &[1, 6]);
+    let a = m.dense("a", x, 6, 4);
+    let s = m.square("s", a);
+    let b = m.dense("b", s, 4, 3);
+    let (_, slots) = lower(&m.finish(b)).expect("packs");
+    let weights = Weights::of_graph(&slots);
+    let ranges = Ranges::of_graph(&slots, (0.0, 1.0), &Samples::new());
+    let (cost, ring_types) = (Options::default().cost, RingType::ALL.to_vec());
+    let security = Security::Bits128;
+    for precision in [8.0, 14.0] {
+        let goal =
+            Goal { ring_types: ring_types.clone(), security, precision, input_range: (0.0, 1.0), explicit: None };
+        let found = management::search(&slots, &weights, &ranges, &goal, &cost, &Samples::new()).expect("a plan");
+        let model = management::Model { cost: &cost, rounding_factor: 1.0 };
+        let per_slot = |ring: Ring, nanoseconds: f64| nanoseconds / ring.slots() as f64;
+        let reached = per_slot(found.plan.ring, found.simulation.nanoseconds);
+        let mut best = f64::INFINITY;
+        let rings = [11, 12, 13].into_iter().flat_map(|n| [Ring::standard(n), Ring::conjugate_invariant(n)]);
+        for ring in rings {
+            let allowed = f64::from(hec_ir::parameters::max_log_qp(security, ring.log_n).expect("in the table"));
+            for code in 0..5 * 6 * 4 * 4 * 3 * 16usize {
+                let digit = |place: usize, base: usize| code / place % base;
+                let policy = digit(1, 16);
+                let bit = |i: usize| policy >> i & 1 == 1;
+                let plan = Plan {
+                    ring,
+                    chain: management::Chain::Uniform([26.0, 32.0, 38.0, 44.0, 49.0][digit(16, 5)]),
+                    special: 1,
+                    input_bits: 18 + 4 * digit(80, 6) as i32,
+                    weight_bits: vec![8 + 4 * digit(480, 4) as i32, 8 + 4 * digit(1920, 4) as i32],
+                    waterline: [18.0, 26.0, 34.0][digit(7680, 3)],
+                    products: vec![ProductPolicy {
+                        relinearize_before: bit(0),
+                        rescale_before: bit(1),
+                        relinearize_after: bit(2),
+                        rescale_after: bit(3),
+                    }],
+                };
+                let Ok(other) = management::simulate(&slots, &weights, &ranges, &plan, model) else { continue };
+                if other.precision >= precision && other.log_qp() + 0.1 <= allowed {
+                    best = best.min(per_slot(ring, other.nanoseconds));
+                }
+            }
+        }
+        assert!(reached <= 1.01 * best, "{precision} bits: {reached} found, {best} is possible");
+    }
+}

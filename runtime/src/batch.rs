@@ -12,6 +12,7 @@ use rayon::prelude::*;
 use crate::engine::{Client, Engine, EngineError, Evaluator};
 use crate::error::RunError;
 use crate::executor::{Array, execute, no_unknown_inputs};
+use crate::memory;
 use crate::progress::{Phase, Progress};
 
 /// The values of one input for any number of samples.
@@ -78,6 +79,11 @@ pub fn run_batches<E: Engine>(
     let batches = samples.div_ceil(capacity.max(1));
     let mut outcome = Outcome { batches, ..Outcome::default() };
     outcome.outputs = program.outputs().into_iter().map(|port| (port.name, Vec::new())).collect();
+
+    let needed = engine.memory(circuit);
+    if let Some(available) = memory::available_bytes().filter(|&available| needed > available) {
+        return Err(RunError::Memory { needed, available });
+    }
 
     progress.phase(Phase::Keys);
     let (client, evaluator) =

@@ -61,6 +61,12 @@ pub trait Engine: Sync {
     /// The side without.
     type Evaluator: Evaluator<Ciphertext = Self::Ciphertext>;
 
+    /// Bytes of ciphertexts and keys that running `circuit` takes at most; 0 where that is little.
+    fn memory(&self, circuit: &Circuit) -> u64 {
+        let _ = circuit;
+        0
+    }
+
     /// Generates keys for `circuit`: exactly those that it uses.
     ///
     /// # Errors

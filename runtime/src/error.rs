@@ -20,6 +20,18 @@ pub enum RunError {
         /// The names of the program's inputs.
         known: String,
     },
+    /// The machine has not the memory that the program needs.
+    #[error(
+        "the program needs {:.1} GB for its ciphertexts and keys, and {:.1} GB are free: compile it with a smaller --memory, \
+         and it is computed in tiles",
+        *needed as f64 / 1e9, *available as f64 / 1e9
+    )]
+    Memory {
+        /// Bytes that are needed.
+        needed: u64,
+        /// Bytes that are free.
+        available: u64,
+    },
     /// An input array has not as many ciphertexts as its layout.
     #[error("input \"{name}\": expected {expected} ciphertexts, found {found}")]
     InputLength {

@@ -10,7 +10,7 @@ use hec::{Compilation, ExplicitParameters, ImportOptions, Options, Program, Samp
 use serde_json::Value;
 
 use super::{CompileOptions, Failure};
-use crate::data::{Card, Preprocessing, read_beside, read_samples};
+use crate::data::{Card, Preprocessing, read_beside, read_labels, read_samples};
 
 /// No model or program is larger.
 const LARGEST_FILE: u64 = 1 << 31;
@@ -64,6 +64,10 @@ pub fn compile(model: &TensorGraph, card: Option<&Card>, asked: &CompileOptions)
     options.security = Security::from_bits(asked.security).unwrap_or(options.security);
     options.parameters = asked.params.as_deref().map(parameters).transpose()?;
     options.memory = asked.memory;
+    options.approximation.max_accuracy_drop = asked.max_accuracy_drop;
+    if let Some(how) = asked.maxpool.as_deref().and_then(hec::MaxPooling::from_name) {
+        options.approximation.max_pooling = how;
+    }
     if let Some(path) = &asked.costs {
         options.cost = costs(path)?;
     }
@@ -74,6 +78,14 @@ pub fn compile(model: &TensorGraph, card: Option<&Card>, asked: &CompileOptions)
         samples.preprocess(&preprocessing(card))?;
         let range = |f: fn(f64, f64) -> f64, start| samples.values.iter().copied().fold(start, f);
         options.input_range = (range(f64::min, f64::INFINITY), range(f64::max, f64::NEG_INFINITY));
+        if let Some(path) = &asked.calibrate_labels {
+            let labels = read_labels(path, Some(CALIBRATION_SAMPLES))?;
+            if labels.len() != samples.count {
+                let (expected, found) = (samples.count, labels.len());
+                return Err(format!("{}: expected {expected} labels, found {found}", path.display()).into());
+            }
+            options.approximation.labels = Some(labels.into_iter().map(|label| label as usize).collect());
+        }
         options.calibration = BTreeMap::from([(port.name.clone(), samples.values)]);
     } else if asked.calibrate.is_some() {
         return Err("--calibrate takes one file, and this model has several inputs; give --input-range instead".into());

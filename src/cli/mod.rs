@@ -92,6 +92,18 @@ struct CompileOptions {
     /// reach, else 0 1].
     #[arg(long, num_args = 2, value_names = ["LOW", "HIGH"], allow_negative_numbers = true)]
     input_range: Option<Vec<f64>>,
+    /// The classes of the calibration samples: what replaces an activation is then judged by them, else by the model's own
+    /// answers.
+    #[arg(long, value_name = "FILE")]
+    calibrate_labels: Option<PathBuf>,
+    /// How many of the answers on held-back calibration samples may be lost to polynomials in place of activations and
+    /// maximum pooling, such as 0.5%.
+    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    max_accuracy_drop: Option<f64>,
+    /// What replaces maximum pooling: auto takes a polynomial in the moments of each window; a tournament comes closer and
+    /// costs far more; the average is another function, for models that bear it.
+    #[arg(long, value_name = "HOW", value_parser = clap::builder::PossibleValuesParser::new(hec::MaxPooling::NAMES))]
+    maxpool: Option<String>,
     /// Memory that a run may take, such as 4GiB: larger layers are computed in tiles.
     #[arg(long, value_name = "SIZE", value_parser = memory_size)]
     memory: Option<u64>,
@@ -107,11 +119,20 @@ impl CompileOptions {
             ("--params", self.params.is_some()),
             ("--calibrate", self.calibrate.is_some()),
             ("--input-range", self.input_range.is_some()),
+            ("--calibrate-labels", self.calibrate_labels.is_some()),
+            ("--max-accuracy-drop", self.max_accuracy_drop.is_some()),
+            ("--maxpool", self.maxpool.is_some()),
             ("--memory", self.memory.is_some()),
             ("--costs", self.costs.is_some()),
         ];
         given.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
     }
+}
+
+/// `0.5%`, as a share.
+fn percent(text: &str) -> Result<f64, String> {
+    let number = text.trim_end_matches('%').trim().parse().ok().filter(|x| (0.0..=100.0).contains(x));
+    number.map(|percent: f64| percent / 100.0).ok_or_else(|| "expected a percentage such as 0.5%".to_owned())
 }
 
 /// `4GiB`, `500MB`, `123456`.

@@ -10,7 +10,7 @@ use std::hint::black_box;
 use hec_ckks::arithmetic::Modulus;
 use hec_ckks::kernels::{self, BaseConversion};
 use hec_ckks::ntt::NttTable;
-use hec_ir::parameters::PrimeSearch;
+use hec_ir::parameters::{PrimeSearch, Ring};
 use rustix::time::{ClockId, clock_gettime};
 
 /// Dependent products, and rounds of multiply-adds, that take a few microseconds.
@@ -55,7 +55,7 @@ fn main() {
     };
     for log_n in [13, 14, 15] {
         let q = moduli(log_n, &[50])[0];
-        let (table, mut a) = (NttTable::new(q, log_n), residues(q, 1 << log_n));
+        let (table, mut a) = (NttTable::new(q, Ring::standard(log_n)), residues(q, 1 << log_n));
         let butterflies = (log_n as usize) << (log_n - 1);
         line(&format!("butterflies, forward, 2^{log_n}"), butterflies, 4.0, &mut || table.forward(&mut a));
         line(&format!("butterflies, inverse, 2^{log_n}"), butterflies, 4.0, &mut || table.inverse(&mut a));
@@ -124,13 +124,13 @@ impl Product {
         let limb = |&q: &Modulus| digits.iter().map(|_| [(); 2].map(|()| residues(q, 1 << log_n))).collect();
         let keys = moduli.iter().map(limb).collect();
         let down = BaseConversion::new(&moduli[chain - 1..], &moduli[..chain - 1]);
-        let tables = moduli.iter().map(|&q| NttTable::new(q, log_n)).collect();
+        let tables = moduli.iter().map(|&q| NttTable::new(q, Ring::standard(log_n))).collect();
         Self { tables, chain, down, keys, digits, moduli }
     }
 
     /// Nanoseconds of each phase.
     fn run(&self) -> [f64; PHASES.len()] {
-        let n = 1 << self.tables[0].log_n();
+        let n = self.tables[0].ring().degree();
         let operand: Vec<Vec<u64>> = self.moduli.iter().map(|&q| residues(q, n)).collect();
         let mut sums: [Vec<Vec<u64>>; 2] = [operand.clone(), operand.clone()];
         let (mut high, mut scaled, mut quotients) =

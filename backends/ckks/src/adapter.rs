@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use hec_ir::Scale;
-use hec_ir::ckks::{Circuit, Combine, key_needs};
+use hec_ir::ckks::{Circuit, Combine, evaluation_key_bytes, key_needs, peak_ciphertext_bytes};
 use hec_runtime::EngineBackend;
 use hec_runtime::engine::{Client, Engine, EngineError, Evaluator, Metadata};
 use hec_runtime::expand::combinable;
@@ -37,6 +37,10 @@ impl Engine for CkksEngine {
     type Ciphertext = Ciphertext;
     type Client = CkksClient;
     type Evaluator = CkksEvaluator;
+
+    fn memory(&self, circuit: &Circuit) -> u64 {
+        peak_ciphertext_bytes(circuit) + evaluation_key_bytes(circuit)
+    }
 
     fn generate(&self, circuit: &Circuit) -> Result<(CkksClient, CkksEvaluator), EngineError> {
         let context = Context::new(circuit.context());

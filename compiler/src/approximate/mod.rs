@@ -23,7 +23,7 @@ use traced::Traced;
 /// How maximum pooling is replaced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MaxPooling {
-    /// By the polynomial in the moments of each window that comes closest on the samples, then by a tournament.
+    /// By a polynomial in the moments of each window, with a function before it taken in.
     #[default]
     Auto,
     /// By a tournament: the larger of two values, with a polynomial for `|a - b|`.
@@ -46,8 +46,9 @@ impl MaxPooling {
 /// What is asked of the replacements.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Approximation {
-    /// The share of held-back samples whose answer may change (or become wrong, if there are labels).
-    pub max_accuracy_drop: f64,
+    /// The share of held-back samples whose answer may change (or become wrong, if there are labels): with more, the model is
+    /// refused. `None` aims at [`DEFAULT_DROP`], and goes on with the best if that is not reached.
+    pub max_accuracy_drop: Option<f64>,
     /// The classes of the calibration samples, if they are known.
     pub labels: Option<Vec<usize>>,
     /// How maximum pooling is replaced.
@@ -57,11 +58,14 @@ pub struct Approximation {
 }
 
 impl Default for Approximation {
-    /// Half a percent, no labels, a quarter of margin.
+    /// Nothing refused, no labels, a quarter of margin.
     fn default() -> Self {
-        Self { max_accuracy_drop: 0.005, labels: None, max_pooling: MaxPooling::Auto, margin: 0.25 }
+        Self { max_accuracy_drop: None, labels: None, max_pooling: MaxPooling::Auto, margin: 0.25 }
     }
 }
+
+/// What is aimed at where the user does not say: half a percent.
+pub const DEFAULT_DROP: f64 = 0.005;
 
 /// What stands in for a site.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,35 +142,31 @@ pub fn sites(graph: &TensorGraph, max_pooling: MaxPooling) -> Vec<Site> {
             continue;
         }
         let origin = node.origin().as_str().to_owned();
-        match node.op() {
-            Op::Pool(pool) if pool.pooling == Pooling::Max => {
-                // What is applied to every element before the maximum is replaced together with it.
-                let inner = node.operands()[0];
-                let before = graph.node(inner).op().function().filter(|_| uses[inner.index()] == 1);
-                let fused = before.is_some() && max_pooling == MaxPooling::Auto;
-                if fused {
-                    found.retain(|site: &Site| site.value != inner);
-                }
-                let function = match before.filter(|_| fused) {
-                    Some(function) => format!("max_pool of {function}"),
-                    None => "max_pool".to_owned(),
-                };
-                let ladder = match max_pooling {
-                    MaxPooling::Average => vec![Rung::Average],
-                    MaxPooling::Tournament => [4, 8, 16, 32].map(Rung::Tournament).to_vec(),
-                    MaxPooling::Auto => {
-                        let moments = [(2, 2), (2, 4), (4, 4)].map(|(order, degree)| Rung::Moments { order, degree });
-                        moments.into_iter().chain([8, 16].map(Rung::Tournament)).collect()
-                    }
-                };
-                found.push(Site { value, origin, function, ladder });
+        if let Op::Pool(pool) = node.op()
+            && pool.pooling == Pooling::Max
+        {
+            // What is applied to every element before the maximum is replaced together with it.
+            let inner = node.operands()[0];
+            let before = graph.node(inner).op().function().filter(|_| uses[inner.index()] == 1);
+            let fused = before.is_some() && max_pooling == MaxPooling::Auto;
+            if fused {
+                found.retain(|site: &Site| site.value != inner);
             }
-            op => {
-                if let Some(function) = op.function() {
-                    let ladder = activation::ladder(&function);
-                    found.push(Site { value, origin, function: function.to_string(), ladder });
+            let function = match before.filter(|_| fused) {
+                Some(function) => format!("max_pool of {function}"),
+                None => "max_pool".to_owned(),
+            };
+            let ladder = match max_pooling {
+                MaxPooling::Average => vec![Rung::Average],
+                MaxPooling::Tournament => [4, 8, 16, 32].map(Rung::Tournament).to_vec(),
+                MaxPooling::Auto => {
+                    [(2, 2), (2, 4), (4, 4)].map(|(order, degree)| Rung::Moments { order, degree }).to_vec()
                 }
-            }
+            };
+            found.push(Site { value, origin, function, ladder });
+        } else if let Some(function) = node.op().function() {
+            let ladder = activation::ladder(&function);
+            found.push(Site { value, origin, function: function.to_string(), ladder });
         }
     }
     found
@@ -191,9 +191,11 @@ pub(crate) fn replace(
         let site = sites.iter().position(|site| site.value == value);
         let replaced = match (site, site.map(|site| rungs[site])) {
             (Some(site), Some(rung)) => {
-                let (value, replacement) = match node.op() {
-                    Op::Pool(pool) => pool::replace(&mut traced, graph, node, pool, rung, &sites[site], targets.get(&value), margin)?,
-                    _ => activation::replace(&mut traced, node, rung, &sites[site], margin)?,
+                let (value, replacement) = if let Op::Pool(pool) = node.op() {
+                    let pool = pool::MaxPool { graph, node, pool, target: targets.get(&value) };
+                    pool::replace(&mut traced, pool, rung, &sites[site], margin)?
+                } else {
+                    activation::replace(&mut traced, node, rung, &sites[site], margin)?
                 };
                 replacements.push(replacement);
                 value
@@ -222,7 +224,11 @@ pub fn run(
     if sites.is_empty() || traced::count(graph, samples) < MIN_SAMPLES {
         return Ok(None);
     }
-    search::climb(graph, &sites, samples, asked).map(Some)
+    let (graph, summary) = search::climb(graph, &sites, samples, asked)?;
+    if asked.max_accuracy_drop.is_some() && !summary.within_budget() {
+        return Err(CompileError::Accuracy { summary: Box::new(summary) });
+    }
+    Ok(Some((graph, summary)))
 }
 
 /// Fewer samples than this show nothing.

@@ -23,14 +23,20 @@ use super::traced::Traced;
 use super::{Replacement, Rung, Site, at};
 use crate::error::CompileError;
 
+/// A maximum pool in the model.
+pub(super) struct MaxPool<'a> {
+    pub(super) graph: &'a TensorGraph,
+    pub(super) node: &'a Node<Tensors>,
+    pub(super) pool: &'a Pool,
+    /// What the model as it was gives here.
+    pub(super) target: Option<&'a Vec<Tensor>>,
+}
+
 pub(super) fn replace(
     traced: &mut Traced,
-    graph: &TensorGraph,
-    node: &Node<Tensors>,
-    pool: &Pool,
+    MaxPool { graph, node, pool, target }: MaxPool<'_>,
     rung: Rung,
     site: &Site,
-    target: Option<&Vec<Tensor>>,
     margin: f64,
 ) -> Result<(Value, Replacement), CompileError> {
     let inner = node.operands()[0];
@@ -110,16 +116,9 @@ impl Terms {
 }
 
 /// The moments of each window, and the polynomial in them that is closest to `exact` channel by channel.
-fn moments(
-    traced: &mut Traced,
-    pool: &Pool,
-    x: Value,
-    exact: &[Tensor],
-    terms: Terms,
-) -> Result<Value, CompileError> {
-    let mean = |traced: &mut Traced, x: Value| {
-        traced.push(Pool::average(&pool.kernel, pool.window.clone()).into(), &[x])
-    };
+fn moments(traced: &mut Traced, pool: &Pool, x: Value, exact: &[Tensor], terms: Terms) -> Result<Value, CompileError> {
+    let mean =
+        |traced: &mut Traced, x: Value| traced.push(Pool::average(&pool.kernel, pool.window.clone()).into(), &[x]);
     let square = traced.push(Polynomial::square().into(), &[x])?;
     let (m1, m2) = (mean(traced, x)?, mean(traced, square)?);
     let mut all = vec![m1, m2];
@@ -189,7 +188,8 @@ const RIDGE: f64 = 1e-7;
 /// Normal equations by Gaussian elimination, each variable in units of its own size.
 fn solve(mut rows: Vec<Vec<f64>>) -> Vec<f64> {
     let size = rows.len();
-    let units: Vec<f64> = (0..size).map(|i| rows[i][i].sqrt().max(f64::MIN_POSITIVE)).collect();
+    let unit = |square: f64| if square > 0.0 { square.sqrt() } else { 1.0 };
+    let units: Vec<f64> = (0..size).map(|i| unit(rows[i][i])).collect();
     for i in 0..size {
         for j in 0..size {
             rows[i][j] /= units[i] * units[j];
@@ -205,10 +205,8 @@ fn solve(mut rows: Vec<Vec<f64>>) -> Vec<f64> {
         }
         for other in (0..size).filter(|&other| other != pivot) {
             let factor = rows[other][pivot] / rows[pivot][pivot];
-            for k in pivot..=size {
-                let taken = factor * rows[pivot][k];
-                rows[other][k] -= taken;
-            }
+            let taken: Vec<f64> = rows[pivot].iter().map(|x| factor * x).collect();
+            rows[other].iter_mut().zip(taken).for_each(|(x, taken)| *x -= taken);
         }
     }
     let value = |i: usize| if rows[i][i] == 0.0 { 0.0 } else { rows[i][size] / rows[i][i] / units[i] };
@@ -248,7 +246,7 @@ fn tournament(traced: &mut Traced, pool: &Pool, x: Value, degree: usize, margin:
     let low = activation::seen(traced, x)?.min().unwrap_or(0.0);
     let window = &pool.window;
     let shape = traced.shape(x);
-    let zeros = vec![0; 2];
+    let zeros = [0; 2];
     let pad = |pads: &[usize]| zeros.iter().chain(pads).copied().collect::<Vec<usize>>();
     let padded = Pad { begin: pad(&window.pads_begin), end: pad(&window.pads_end), value: low };
     let padded = traced.push(padded.into(), &[x])?;

@@ -10,7 +10,7 @@ use hec_ir::graph::Value;
 use hec_ir::tensor::{Op, Tensor, TensorGraph};
 
 use super::traced::count;
-use super::{Approximation, Replacement, Rung, Site, Targets, replace};
+use super::{Approximation, DEFAULT_DROP, Replacement, Rung, Site, Targets, replace};
 use crate::error::CompileError;
 use crate::ranges::Samples;
 
@@ -109,6 +109,7 @@ pub(super) fn climb(
     samples: &Samples,
     asked: &Approximation,
 ) -> Result<(TensorGraph, Summary), CompileError> {
+    let allowed = asked.max_accuracy_drop.unwrap_or(DEFAULT_DROP);
     let total = count(graph, samples);
     let half = total / 2;
     let part = |from: usize, to: usize| -> Samples {
@@ -126,7 +127,7 @@ pub(super) fn climb(
     let before = share(&own, &wanted);
     let targets = targets(graph, sites, &fit)?;
     let mut search = Search { graph, sites, fit, targets, held, wanted, asked, candidates: Vec::new() };
-    let enough = |tried: &Tried| before - tried.accuracy <= asked.max_accuracy_drop + 1e-9;
+    let enough = |tried: &Tried| before - tried.accuracy <= allowed + 1e-9;
     let mut best = search.attempt(vec![0; sites.len()])?;
     while !enough(&best) {
         let mut next: Option<(Tried, f64)> = None;
@@ -166,7 +167,7 @@ pub(super) fn climb(
         accuracy: (before, best.accuracy),
         labelled,
         held_back: search.wanted.len(),
-        allowed: asked.max_accuracy_drop,
+        allowed,
     };
     Ok((best.graph, summary))
 }
@@ -193,7 +194,8 @@ fn targets(graph: &TensorGraph, sites: &[Site], samples: &Samples) -> Result<Tar
 impl Search<'_> {
     fn attempt(&mut self, rungs: Vec<usize>) -> Result<Tried, CompileError> {
         let chosen: Vec<Rung> = self.sites.iter().zip(&rungs).map(|(site, &rung)| site.ladder[rung]).collect();
-        let (graph, replacements) = replace(self.graph, self.sites, &chosen, &self.fit, &self.targets, self.asked.margin)?;
+        let (graph, replacements) =
+            replace(self.graph, self.sites, &chosen, &self.fit, &self.targets, self.asked.margin)?;
         let accuracy = share(&answers(&graph, &self.held)?, &self.wanted);
         let depth = chosen.iter().map(|&rung| depth(rung)).sum();
         self.candidates.push(Candidate { rungs: chosen, depth, accuracy });

@@ -42,6 +42,9 @@ struct Emit<'a> {
     values: BTreeMap<Value, Value>,
 }
 
+/// Weights, and the rows and columns of them that are kept.
+type PartOfWeights = (*const i32, Vec<u32>, Vec<u32>);
+
 /// Elements of a value, ascending, and the array that holds them in this order.
 struct Part<'a> {
     elements: &'a [u32],
@@ -188,7 +191,7 @@ impl Emit<'_> {
         rows: &[u32],
         columns: &[u32],
     ) -> Result<BlockMatrix<i32>, GraphError> {
-        let mut shared: BTreeMap<(*const i32, Vec<u32>, Vec<u32>), Arc<[i32]>> = BTreeMap::new();
+        let mut shared: BTreeMap<PartOfWeights, Arc<[i32]>> = BTreeMap::new();
         let mut blocks = Vec::new();
         for block in matrix.blocks() {
             let own_rows = kept(&block.rows, rows);

@@ -183,10 +183,8 @@ impl Segment {
         operands.for_each(|&operand| uses[self.place(operand)] += 1);
         let (mut live, mut peak) = (0, 0);
         for &node in inside {
-            let made = match circuit.node(node).op() {
-                Op::Gather(_) | Op::Concat => 0,
-                _ => bytes(node),
-            };
+            let moves = matches!(circuit.node(node).op(), Op::Gather(_) | Op::Concat);
+            let made = if moves { 0 } else { bytes(node) };
             let mut freed = 0;
             for &operand in circuit.node(node).operands() {
                 uses[self.place(operand)] -= 1;
