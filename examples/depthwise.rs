@@ -4,7 +4,7 @@
 //! The layers, channels and strides are those of MobileNet v1 (Howard and others, 2017, table 1) up to the classifier, which has
 //! ten classes. Weights are random; each convolution is followed by a batch norm over the first samples, folded into its
 //! weights and bias, so that values stay as bounded as in a trained network. Activations are squares, after SQUARES
-//! (default 13) of the 13 pointwise convolutions; none follow the first convolution and the depthwise ones.
+//! (default 6) of the 13 pointwise convolutions; none follow the first convolution and the depthwise ones.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "what fails here fails the example")]
 
 #[path = "../tests/common/mod.rs"]
@@ -37,6 +37,11 @@ const PAIRS: [(usize, usize); 13] = [
 const FIRST: usize = 32;
 const CLASSES: usize = 10;
 const SAMPLES: usize = 2048;
+/// Mean and deviation of what a batch norm gives, where no activation follows.
+const LINEAR: [f64; 2] = [0.0, 1.0];
+/// The same before a square, which is then 1 + z / 2 + z^2 / 16 of a normal z: squares of z itself, one after the other, make the
+/// largest of thousands of values larger and larger.
+const SQUARED: [f64; 2] = [1.0, 0.25];
 /// Samples that the batch norms see.
 const NORMALISED: usize = 256;
 
@@ -44,17 +49,19 @@ fn main() {
     let mut arguments = std::env::args_os().skip(1);
     let folder = PathBuf::from(arguments.next().expect("usage: depthwise FOLDER [SIZE [SQUARES]]"));
     let mut number = |default| arguments.next().map_or(default, |text| text.to_str().unwrap().parse().unwrap());
-    let (size, squares) = (number(8usize), number(PAIRS.len()));
+    let (size, squares) = (number(8usize), number(6));
 
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let values: Vec<f32> = (0..SAMPLES * 3 * size * size).map(|_| uniform(&mut random)).collect();
     let samples = values[..NORMALISED * 3 * size * size].iter().map(|&x| f64::from(x)).collect();
     let mut net = Net::new(size, samples, random);
-    net.convolution("conv", FIRST, Kernel { size: 3, stride: 2, depthwise: false });
+    net.convolution("conv", FIRST, Kernel { size: 3, stride: 2, depthwise: false }, LINEAR);
     for (i, (channels, stride)) in (1..).zip(PAIRS) {
-        net.convolution(&format!("depthwise{i}"), net.channels, Kernel { size: 3, stride, depthwise: true });
-        net.convolution(&format!("pointwise{i}"), channels, Kernel { size: 1, stride: 1, depthwise: false });
-        if i * squares / PAIRS.len() > (i - 1) * squares / PAIRS.len() {
+        let squared = i * squares / PAIRS.len() > (i - 1) * squares / PAIRS.len();
+        let moments = if squared { SQUARED } else { LINEAR };
+        net.convolution(&format!("depthwise{i}"), net.channels, Kernel { size: 3, stride, depthwise: true }, LINEAR);
+        net.convolution(&format!("pointwise{i}"), channels, Kernel { size: 1, stride: 1, depthwise: false }, moments);
+        if squared {
             net.square(&format!("square{i}"));
         }
     }
@@ -96,8 +103,8 @@ impl Net {
         Self { model, end: "image".into(), channels: 3, side, samples, random }
     }
 
-    /// A convolution whose outputs have mean 0 and variance 1 in each channel.
-    fn convolution(&mut self, name: &str, channels: usize, kernel: Kernel) {
+    /// A convolution whose outputs have this mean and deviation in each channel.
+    fn convolution(&mut self, name: &str, channels: usize, kernel: Kernel, [mean, deviation]: [f64; 2]) {
         let group = if kernel.depthwise { self.channels } else { 1 };
         let inputs = self.channels / group;
         let each = inputs * kernel.size * kernel.size;
@@ -125,10 +132,10 @@ impl Net {
         for channel in 0..channels {
             let of_channel = || outputs.chunks(side * side).skip(channel).step_by(channels).flatten();
             let count = (NORMALISED * side * side) as f64;
-            let mean = of_channel().sum::<f64>() / count;
-            let deviation = (of_channel().map(|y| (y - mean).powi(2)).sum::<f64>() / count).sqrt();
-            weights[channel * each..][..each].iter_mut().for_each(|w| *w = (f64::from(*w) / deviation) as f32);
-            bias[channel] = (-mean / deviation) as f32;
+            let found = of_channel().sum::<f64>() / count;
+            let factor = deviation / (of_channel().map(|y| (y - found).powi(2)).sum::<f64>() / count).sqrt();
+            weights[channel * each..][..each].iter_mut().for_each(|w| *w = (f64::from(*w) * factor) as f32);
+            bias[channel] = (mean - found * factor) as f32;
         }
         self.samples = layer(&weights, &bias);
         self.model = convolution(std::mem::take(&mut self.model), &self.end, &weights, &bias);
