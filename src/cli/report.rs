@@ -125,7 +125,8 @@ fn per_sample(seconds: f64, samples: usize) -> f64 {
     1000.0 * seconds / samples.max(1) as f64
 }
 
-fn megabytes(bytes: u64) -> String {
+/// In millions of bytes.
+pub fn megabytes(bytes: u64) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
 }
 

@@ -7,6 +7,7 @@ mod common;
 
 mod bad_models;
 mod bad_programs;
+mod bench;
 mod compile;
 mod data;
 mod encrypted;

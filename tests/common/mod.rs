@@ -1,12 +1,14 @@
-//! What several test programs need: where things are, ONNX models made in code, and repeatable randomness.
+//! What several test programs and the examples need: where things are, ONNX models made in code, and repeatable randomness.
 #![allow(dead_code, reason = "each test program uses its own part")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use onnx_protobuf::attribute_proto::AttributeType;
 use onnx_protobuf::tensor_shape_proto::{Dimension, dimension};
 use onnx_protobuf::{
-    Message, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto, tensor_shape_proto, type_proto,
+    AttributeProto, Message, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto,
+    tensor_shape_proto, type_proto,
 };
 
 /// A path in the repository.
@@ -44,6 +46,7 @@ impl Random {
 }
 
 /// An ONNX model, written from its inputs to its outputs.
+#[derive(Default)]
 pub struct Onnx(ModelProto);
 
 /// A float tensor.
@@ -86,6 +89,18 @@ impl Onnx {
         node.input = operands.iter().map(|&name| name.into()).collect();
         node.output = vec![result.into()];
         self.0.graph.mut_or_insert_default().node.push(node);
+        self
+    }
+
+    /// An attribute of the last node: one integer, or several.
+    pub fn attribute(mut self, name: &str, values: &[i64]) -> Self {
+        let mut attribute = AttributeProto { name: name.into(), ..AttributeProto::new() };
+        match values {
+            [value] => (attribute.i, attribute.type_) = (*value, AttributeType::INT.into()),
+            _ => (attribute.ints, attribute.type_) = (values.to_vec(), AttributeType::INTS.into()),
+        }
+        let nodes = &mut self.0.graph.mut_or_insert_default().node;
+        nodes.last_mut().expect("a node").attribute.push(attribute);
         self
     }
 
