@@ -69,6 +69,7 @@ pub fn compile(model: &TensorGraph, options: &Options) -> Result<Compilation, Co
         security: options.security,
         precision: options.precision,
         input_range: options.input_range,
+        batch: options.batch,
         explicit,
     };
     let found = management::search(&slots, &weights, &ranges, &goal, &options.cost, &options.calibration)?;

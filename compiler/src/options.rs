@@ -28,6 +28,8 @@ pub struct Options {
     pub cost: CostModel,
     /// How functions that encrypted arithmetic cannot compute are replaced.
     pub approximation: Approximation,
+    /// Samples that a batch will have, if it will not be full: a ring with more slots is then no cheaper for it.
+    pub batch: Option<usize>,
     /// Bytes that the server may use: larger layers are computed in tiles.
     pub memory: Option<u64>,
 }
@@ -44,6 +46,7 @@ impl Default for Options {
             parameters: None,
             cost: CostModel::default(),
             approximation: Approximation::default(),
+            batch: None,
             memory: None,
         }
     }

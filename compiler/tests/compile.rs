@@ -131,6 +131,7 @@ fn the_search_finds_what_trying_every_policy_finds() {
         security: Security::Bits128,
         precision: 10.0,
         input_range: (0.0, 1.0),
+        batch: None,
         explicit: None,
     };
     let cost = Options::default().cost;
@@ -171,8 +172,14 @@ fn the_search_is_as_good_as_an_exhaustive_one_on_a_small_graph() {
     let (cost, ring_types) = (Options::default().cost, RingType::ALL.to_vec());
     let security = Security::Bits128;
     for precision in [8.0, 14.0] {
-        let goal =
-            Goal { ring_types: ring_types.clone(), security, precision, input_range: (0.0, 1.0), explicit: None };
+        let goal = Goal {
+            ring_types: ring_types.clone(),
+            security,
+            precision,
+            input_range: (0.0, 1.0),
+            batch: None,
+            explicit: None,
+        };
         let found = management::search(&slots, &weights, &ranges, &goal, &cost, &Samples::new()).expect("a plan");
         let model = management::Model { cost: &cost, rounding_factor: 1.0 };
         let per_slot = |ring: Ring, nanoseconds: f64| nanoseconds / ring.slots() as f64;

@@ -64,6 +64,7 @@ pub fn compile(model: &TensorGraph, card: Option<&Card>, asked: &CompileOptions)
     options.security = Security::from_bits(asked.security).unwrap_or(options.security);
     options.parameters = asked.params.as_deref().map(parameters).transpose()?;
     options.memory = asked.memory;
+    options.batch = asked.batch.map(|n| n as usize);
     options.approximation.max_accuracy_drop = asked.max_accuracy_drop;
     if let Some(how) = asked.maxpool.as_deref().and_then(hec::MaxPooling::from_name) {
         options.approximation.max_pooling = how;

@@ -104,6 +104,9 @@ struct CompileOptions {
     /// costs far more; the average is another function, for models that bear it.
     #[arg(long, value_name = "HOW", value_parser = clap::builder::PossibleValuesParser::new(hec::MaxPooling::NAMES))]
     maxpool: Option<String>,
+    /// Samples that a batch will have: a ring for more of them is then no cheaper [default: full batches].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    batch: Option<u32>,
     /// Memory that a run may take, such as 4GiB: larger layers are computed in tiles.
     #[arg(long, value_name = "SIZE", value_parser = memory_size)]
     memory: Option<u64>,
@@ -122,6 +125,7 @@ impl CompileOptions {
             ("--calibrate-labels", self.calibrate_labels.is_some()),
             ("--max-accuracy-drop", self.max_accuracy_drop.is_some()),
             ("--maxpool", self.maxpool.is_some()),
+            ("--batch", self.batch.is_some()),
             ("--memory", self.memory.is_some()),
             ("--costs", self.costs.is_some()),
         ];

@@ -197,6 +197,13 @@ const DEFAULT_WEIGHT_BITS: i32 = 12;
 /// rational: 1 is then off by half of `2^-MATCH_BITS`.
 const MATCH_BITS: i32 = 14;
 
+/// Scales that differ by less need [`MATCH_BITS`] more. Bits on paper are often whole numbers, those of real primes nearly so:
+/// a half between them lets both targets decide alike.
+const COARSE: f64 = MATCH_BITS as f64 - 0.5;
+
+/// Scales that differ by more bits are not brought together.
+const LARGEST_GAP: f64 = 200.0;
+
 /// A scale that is missing beyond what one weight can carry is made up in steps of so many bits.
 const STEP_BITS: i32 = 20;
 
@@ -338,7 +345,7 @@ impl<T: Target> Walk<'_, T> {
             let states: Vec<State> = values.iter().map(|x| self.target.state(x)).collect();
             let largest = states.iter().max_by(|a, b| a.bits.total_cmp(&b.bits)).cloned();
             let Some(largest) = largest else { return Ok(values) };
-            let coarse = |s: &State| s.scale != largest.scale && largest.bits - s.bits < f64::from(MATCH_BITS);
+            let coarse = |s: &State| s.scale != largest.scale && largest.bits - s.bits < COARSE;
             let extra = if states.iter().any(coarse) { MATCH_BITS } else { 0 };
             let goal = largest.scale.times(&Scale::power_of_two(extra));
             for (x, state) in values.iter_mut().zip(&states) {
@@ -346,9 +353,16 @@ impl<T: Target> Walk<'_, T> {
                 if missing == Scale::ONE {
                     continue;
                 }
-                if largest.bits + f64::from(extra) - state.bits > f64::from(MAX_WEIGHT_BITS) {
+                let mut left = largest.bits + f64::from(extra) - state.bits;
+                if left > LARGEST_GAP {
                     return Err(self.target.mismatch(&largest, state));
                 }
+                while left > f64::from(MAX_WEIGHT_BITS) - 0.5 {
+                    let step = Scale::power_of_two(STEP_BITS);
+                    *x = self.target.combine(node, x, &Weights::Identity, &step)?;
+                    left -= f64::from(STEP_BITS);
+                }
+                let missing = goal.over(&self.target.state(x).scale);
                 *x = self.target.combine(node, x, &Weights::Identity, &missing)?;
             }
         }
@@ -369,7 +383,7 @@ fn goal(states: &[State], own: &[i32]) -> (Scale, f64) {
         bits => Scale::power_of_two((states[highest].bits.round() as i32).saturating_add(bits)),
     };
     let fits = |(state, &own): (&State, &i32)| {
-        own == 0 && state.scale == scale || height(highest) - state.bits > needed(own) - 1.0
+        own == 0 && state.scale == scale || height(highest) - state.bits > needed(own) - 0.5
     };
     if states.iter().zip(own).all(fits) {
         let bits = if own[highest] == 0 { states[highest].bits } else { f64::from(scale.twos()) };

@@ -21,6 +21,8 @@ pub struct Goal {
     pub precision: f64,
     /// The range of the inputs.
     pub input_range: (f64, f64),
+    /// Samples in a batch, if fewer than a ring has slots for.
+    pub batch: Option<usize>,
     /// Ring degree and chain, if the user gives them.
     pub explicit: Option<Explicit>,
 }
@@ -203,7 +205,8 @@ fn search_once(
                     continue;
                 }
             };
-            let per_slot = scored.simulation.nanoseconds / ring.slots() as f64;
+            let per_slot =
+                scored.simulation.nanoseconds / goal.batch.map_or(ring.slots(), |n| n.min(ring.slots())).max(1) as f64;
             let feasible = scored.excess == 0.0;
             candidates.push(Candidate { ring, simulation: scored.simulation.clone(), per_slot, allowed, feasible });
             plans.push(plan.clone());
