@@ -9,7 +9,7 @@ use hec_ir::matrix::{Block, BlockMatrix};
 use hec_ir::slots::Gather;
 
 use super::Tiling;
-use super::segment::{Needed, Segment, Split};
+use super::segment::{Needed, Segment};
 
 /// `circuit` with the segments of `tilings`, which are in order, computed tile by tile.
 pub(super) fn tiled(circuit: &Circuit, tilings: &[Tiling]) -> Result<Circuit, GraphError> {
@@ -55,7 +55,7 @@ impl Emit<'_> {
     fn segment(&mut self, tiling: &Tiling) -> Result<Value, GraphError> {
         let Tiling { segment, split, tiles } = tiling;
         match (split, segment.summed(self.circuit)) {
-            (Split::Columns, Some(operand)) => self.columns(segment, operand, tiles),
+            (split, Some(operand)) if split.by_columns() => self.columns(segment, operand, tiles),
             _ => self.rows(segment, tiles),
         }
     }

@@ -46,12 +46,19 @@ pub(super) enum Split {
     Rows,
     /// By rows of the result in the order of what they read first: place by place.
     Places,
-    /// By the columns of the combine that ends the segment.
+    /// By the columns of the combine that ends the segment, in their order.
     Columns,
+    /// By the columns of the combine that ends the segment, in the order of what they need first.
+    ColumnPlaces,
 }
 
 impl Split {
-    pub(super) const ALL: [Self; 3] = [Self::Rows, Self::Places, Self::Columns];
+    pub(super) const ALL: [Self; 4] = [Self::Rows, Self::Places, Self::Columns, Self::ColumnPlaces];
+
+    /// Whether tiles are parts of the last combine's columns.
+    pub(super) fn by_columns(self) -> bool {
+        matches!(self, Self::Columns | Self::ColumnPlaces)
+    }
 }
 
 /// The operations after `start` up to `end`.
@@ -85,20 +92,15 @@ impl Segment {
 
     /// Rows or columns in the order in which tiles take them; `None` if the segment cannot be cut so.
     pub(super) fn order(&self, circuit: &Circuit, split: Split) -> Option<Vec<u32>> {
-        let rows = circuit.ty(self.end).length as u32;
-        match split {
-            Split::Rows => Some((0..rows).collect()),
-            Split::Places => {
-                let first = |row: u32| self.needed(circuit, self.end, &[row]).0[0].first().copied().unwrap_or(0);
-                let mut keyed: Vec<(u32, u32)> = (0..rows).map(|row| (first(row), row)).collect();
-                keyed.sort_unstable();
-                Some(keyed.into_iter().map(|(_, row)| row).collect())
-            }
-            Split::Columns => {
-                let operand = self.summed(circuit)?;
-                Some((0..circuit.ty(operand).length as u32).collect())
-            }
+        let value = if split.by_columns() { self.summed(circuit)? } else { self.end };
+        let all = 0..circuit.ty(value).length as u32;
+        if matches!(split, Split::Rows | Split::Columns) {
+            return Some(all.collect());
         }
+        let first = |row: u32| self.needed(circuit, value, &[row]).0[0].first().copied().unwrap_or(0);
+        let mut keyed: Vec<(u32, u32)> = all.map(|row| (first(row), row)).collect();
+        keyed.sort_unstable();
+        Some(keyed.into_iter().map(|(_, row)| row).collect())
     }
 
     /// The operand of the combine that ends the segment, if it is inside.
@@ -156,49 +158,50 @@ impl Segment {
     pub(super) fn bytes_whole(&self, circuit: &Circuit) -> u64 {
         let all = |value: Value| (0..circuit.ty(value).length as u32).collect();
         let needed = std::iter::once(self.start).chain(self.nodes.iter().copied()).map(all).collect();
-        self.live(circuit, &Needed(needed), self.end) + array_bytes(circuit, self.start)
+        self.live(circuit, &Needed(needed), self.end, true)
     }
 
     /// Bytes at most while the tiles are computed, and the work that is done more than once.
     pub(super) fn cost(&self, circuit: &Circuit, split: Split, tiles: &[Vec<u32>]) -> (u64, f64) {
-        let from = if split == Split::Columns { self.summed(circuit).unwrap_or(self.end) } else { self.end };
+        let from = if split.by_columns() { self.summed(circuit).unwrap_or(self.end) } else { self.end };
         let (mut live, mut work) = (0, 0.0);
         for tile in tiles {
             let needed = self.needed(circuit, from, tile);
-            live = live.max(self.live(circuit, &needed, from));
+            live = live.max(self.live(circuit, &needed, from, false));
             work += self.work(circuit, |node| needed.0[self.place(node)].len());
         }
         let whole = self.work(circuit, |node| if node.index() <= from.index() { circuit.ty(node).length } else { 0 });
-        let result = array_bytes(circuit, self.end) * if split == Split::Columns { 2 } else { 1 };
+        let result = array_bytes(circuit, self.end) * if split.by_columns() { 2 } else { 1 };
         (array_bytes(circuit, self.start) + result + live, (work - whole).max(0.0))
     }
 
-    /// Bytes of what is needed inside the segment, at most, without its start.
-    fn live(&self, circuit: &Circuit, needed: &Needed, last: Value) -> u64 {
+    /// Bytes of what is needed inside the segment, at most: with its start, if that is used up on the way.
+    fn live(&self, circuit: &Circuit, needed: &Needed, last: Value, with_start: bool) -> u64 {
         let bytes =
             |value: Value| ciphertext_bytes(circuit, circuit.ty(value)) * needed.0[self.place(value)].len() as u64;
         let inside = self.nodes.iter().filter(|node| node.index() <= last.index());
         let mut uses = vec![0u32; self.nodes.len() + 1];
         let operands = inside.clone().flat_map(|&node| circuit.node(node).operands());
         operands.for_each(|&operand| uses[self.place(operand)] += 1);
-        let (mut live, mut peak) = (0, 0);
+        let moves = |value: Value| matches!(circuit.node(value).op(), Op::Gather(_) | Op::Concat);
+        let mut live = if with_start { bytes(self.start) } else { 0 };
+        let mut peak = live;
         for &node in inside {
-            let moves = matches!(circuit.node(node).op(), Op::Gather(_) | Op::Concat);
-            let made = if moves { 0 } else { bytes(node) };
+            let made = if moves(node) { 0 } else { bytes(node) };
             let mut freed = 0;
             for &operand in circuit.node(node).operands() {
                 uses[self.place(operand)] -= 1;
-                let shared = matches!(circuit.node(operand).op(), Op::Gather(_) | Op::Concat);
                 // What a gather or concat holds on to is its operand's, which is then counted until the segment's end.
-                let holds = matches!(circuit.node(node).op(), Op::Gather(_) | Op::Concat);
-                if uses[self.place(operand)] == 0 && operand != self.start && !shared && !holds {
+                let owned = !moves(operand) && (with_start || operand != self.start);
+                if uses[self.place(operand)] == 0 && owned && !moves(node) {
                     freed += bytes(operand);
                 }
             }
-            let transient =
-                if matches!(circuit.node(node).op(), Op::Combine(_)) { made } else { made.saturating_sub(freed) };
-            peak = peak.max(live + transient);
-            live = live + made - freed.min(live + made);
+            let apart = matches!(circuit.node(node).op(), Op::Combine(combine)
+                if !combine.matrix.shape().works_in_place(combine.matrix.is_narrow()));
+            let reused = if apart { 0 } else { freed };
+            peak = peak.max(live + made.saturating_sub(reused));
+            live = live + made - freed;
             peak = peak.max(live);
         }
         peak
