@@ -34,7 +34,7 @@ fn crates_depend_on_each_other_as_drawn() {
     hec -> hec-ckks, hec-compiler, hec-ir, hec-onnx, hec-plain, hec-runtime
     hec-approximation -> -
     hec-ckks -> hec-ir, hec-runtime
-    hec-compiler -> hec-ir
+    hec-compiler -> hec-approximation, hec-ir
     hec-ir -> -
     hec-onnx -> hec-ir
     hec-plain -> hec-ir, hec-runtime

@@ -299,8 +299,14 @@ fn why_not(op: &Op) -> &'static str {
         Op::Reduce(Reduce { reduction: Reduction::Product, .. }) => {
             "multiplies more values than is supported: make it a chain of products, or run the model with --backend plain"
         }
-        Op::Pool(_) | Op::Reduce(_) | Op::Where(_) => COMPARES,
-        Op::Unary(_) | Op::Composite(_) | Op::Softmax(_) | Op::Binary(_) => NO_POLYNOMIAL,
+        Op::Pool(_) => COMPARES,
+        Op::Unary(_) | Op::Composite(_) => NO_POLYNOMIAL,
+        Op::Reduce(_) | Op::Where(_) => {
+            "compares values, which encrypted arithmetic cannot: train again without it, or run the model with --backend plain"
+        }
+        Op::Softmax(_) | Op::Binary(_) => {
+            "is not a polynomial: leave it to the client if it is the last operation, or run the model with --backend plain"
+        }
         Op::ArgMax(_) => {
             "compares values, which encrypted arithmetic cannot: leave it to the client if it is the last operation, or run \
              the model with --backend plain"

@@ -303,7 +303,7 @@ fn what_compares_or_rounds_is_refused_with_a_way_out() {
     let y = m.push("round", Cast { element: Element::I64 }, &[y]);
     insta::assert_snapshot!(lower(&m.finish(y)).expect_err("it compares and rounds"), @r#"
     2 of the model's nodes cannot be computed on encrypted data:
-      node "act": leaky_relu compares values, which encrypted arithmetic cannot: replace it by a polynomial activation (such as a square) or average pooling and train again, or run the model with --backend plain
+      node "act": leaky_relu compares values, which encrypted arithmetic cannot: give calibration samples with --calibrate, and a polynomial takes its place; or train again with a polynomial activation (such as a square) or average pooling; or run the model with --backend plain
       node "round": cast rounds values or compares them with 0, which encrypted arithmetic cannot: leave it to the client if it is the last operation, or run the model with --backend plain
     "#);
 }
