@@ -1,6 +1,6 @@
 //! Polynomials in place of what encrypted arithmetic cannot compute: scalar functions and maximum pooling.
 //!
-//! A *site* is a node that has to be replaced. For each there is a ladder of replacements, cheapest first; [`search`] climbs
+//! A *site* is a node that has to be replaced. For each there is a ladder of replacements, cheapest first; a search climbs
 //! the ladders until the model's answers on held-back calibration samples are as good as the user wants. Every fit is
 //! made on what the samples show at its site, with the replacements before it already in place.
 
