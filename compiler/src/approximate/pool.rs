@@ -8,7 +8,7 @@
 //! ```
 //!
 //! takes four products of which only the first, the square of every element, is made before the window is summed up; its
-//! depth is two. A third and a fourth moment, with the term `m1 m3`, bring it closer at the same depth. (`m2 - q` is the variance: the maximum of a window lies above its mean by a multiple of its deviation.) A
+//! depth is two. A third and a fourth moment, with the term `m1 m3`, bring it closer, one level deeper. (`m2 - q` is the variance: the maximum of a window lies above its mean by a multiple of its deviation.) A
 //! function applied to the elements before, such as ReLU, is taken in. Each channel has coefficients of its own.
 //!
 //! *Tournament*: `max(a, b) = (a + b)/2 + |a - b|/2` with a polynomial for the absolute value, pair by pair.

@@ -208,7 +208,8 @@ fn depth(rung: Rung) -> usize {
     let degree = |degree: usize| hec_approximation::cost::depth(degree);
     match rung {
         Rung::Degree(n) => degree(n),
-        Rung::Moments { degree: n, .. } => degree(n).min(2),
+        // The product of the first and the third moment is one level deeper than those of the others.
+        Rung::Moments { order, degree: n } => degree(n).min(2) + usize::from(order > 2),
         // Of a window of nine: four rounds.
         Rung::Tournament(n) => 4 * degree(n),
         Rung::Average => 0,
