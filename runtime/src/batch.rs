@@ -162,7 +162,11 @@ fn encrypt<C: Client<Ciphertext: Send>>(
     let batch = inputs.get(&input.name).ok_or_else(|| RunError::MissingInput { name: name() })?;
     let elements: usize = layout.shape().iter().product();
     let values = &batch.values[range.start * elements..range.end * elements];
-    let vectors = layout.pack(values, range.len(), slots).map_err(|cause| RunError::Layout { name: name(), cause })?;
+    // Slots that are left over hold the same samples again: zeros may lie where a polynomial that stands in for a function
+    // leaves every bound, and one slot that overflows spoils all.
+    let samples = layout.capacity(slots).max(range.len());
+    let values: Vec<f64> = values.iter().copied().cycle().take(samples * elements).collect();
+    let vectors = layout.pack(&values, samples, slots).map_err(|cause| RunError::Layout { name: name(), cause })?;
     let encrypted: Result<_, _> =
         vectors.into_par_iter().map(|vector| client.encrypt(&vector, *level, scale)).collect();
     Ok((name(), encrypted.map_err(|cause| RunError::Encrypt { name: name(), cause })?))

@@ -91,6 +91,9 @@ pub fn compile(model: &TensorGraph, card: Option<&Card>, asked: &CompileOptions)
     } else if asked.calibrate.is_some() {
         return Err("--calibrate takes one file, and this model has several inputs; give --input-range instead".into());
     }
+    if asked.calibrate_labels.is_some() && options.approximation.labels.is_none() {
+        return Err("--calibrate-labels are those of calibration samples: give --calibrate FILE as well".into());
+    }
     if let Some([low, high]) = asked.input_range.as_deref() {
         options.input_range = (*low, *high);
     }

@@ -17,7 +17,7 @@ use hec_ir::tensor::{Op, Pooling, Tensor, TensorGraph};
 use crate::error::CompileError;
 use crate::ranges::Samples;
 
-pub use search::{Candidate, Summary, agreement};
+pub use search::{Candidate, Summary};
 use traced::Traced;
 
 /// How maximum pooling is replaced.
@@ -184,7 +184,7 @@ pub(crate) fn replace(
     targets: &Targets,
     margin: f64,
 ) -> Result<(TensorGraph, Vec<Replacement>), CompileError> {
-    let mut traced = Traced::new(graph, samples)?;
+    let mut traced = Traced::new(graph, samples);
     let mut replacements = Vec::new();
     for (value, node) in graph.nodes() {
         traced.at(node.origin());
@@ -205,7 +205,7 @@ pub(crate) fn replace(
                 traced.push(node.op().clone(), &operands)?
             }
         };
-        traced.keep(value, replaced);
+        traced.keep(replaced);
     }
     Ok((traced.finish(graph), replacements))
 }

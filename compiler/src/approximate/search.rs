@@ -5,12 +5,13 @@
 //! that it adds; then every site is taken down again where the answers allow it. Nothing is drawn at random.
 
 use std::fmt;
+use std::ops::Range;
 
 use hec_ir::graph::Value;
-use hec_ir::tensor::{Op, Tensor, TensorGraph};
+use hec_ir::tensor::{Op, Tensor, TensorGraph, TensorType};
 
 use super::traced::count;
-use super::{Approximation, DEFAULT_DROP, Replacement, Rung, Site, Targets, replace};
+use super::{Approximation, DEFAULT_DROP, MIN_SAMPLES, Replacement, Rung, Site, Targets, replace};
 use crate::error::CompileError;
 use crate::ranges::Samples;
 
@@ -112,18 +113,18 @@ pub(super) fn climb(
     let allowed = asked.max_accuracy_drop.unwrap_or(DEFAULT_DROP);
     let total = count(graph, samples);
     let half = total / 2;
-    let part = |from: usize, to: usize| -> Samples {
-        let of = |(name, values): (&String, &Vec<f64>)| {
-            let each = values.len() / total;
-            (name.clone(), values[from * each..to * each].to_vec())
-        };
-        samples.iter().map(of).collect()
-    };
-    let (fit, held) = (part(0, half.min(FIT_SAMPLES)), part(half, total));
+    let fitted = (FIT_ELEMENTS / elements(graph).max(1)).clamp(MIN_SAMPLES / 2, FIT_SAMPLES).min(half);
+    let (fit, held) = (part(graph, samples, 0..fitted), part(graph, samples, half..total));
     let own = answers(graph, &held)?;
-    let labels = asked.labels.as_ref().and_then(|labels| labels.get(half..total)).map(<[usize]>::to_vec);
-    let labelled = labels.is_some();
-    let wanted = labels.unwrap_or_else(|| own.clone());
+    let labelled = asked.labels.is_some();
+    let wanted = match &asked.labels {
+        None => own.clone(),
+        Some(labels) if labels.len() == total => labels[half..].to_vec(),
+        Some(labels) => {
+            let reason = format!("expected a label for each of {total} samples, found {}", labels.len());
+            return Err(CompileError::Option { name: "calibrate-labels", reason });
+        }
+    };
     let before = share(&own, &wanted);
     let targets = targets(graph, sites, &fit)?;
     let mut search = Search { graph, sites, fit, targets, held, wanted, asked, candidates: Vec::new() };
@@ -172,8 +173,25 @@ pub(super) fn climb(
     Ok((best.graph, summary))
 }
 
+/// Some of the samples of every input.
+fn part(graph: &TensorGraph, samples: &Samples, range: Range<usize>) -> Samples {
+    let of = |(value, name): (Value, &str)| {
+        let each = graph.ty(value).known().map_or(0, TensorType::elements);
+        let values = samples.get(name)?.get(range.start * each..range.end * each)?;
+        Some((name.to_owned(), values.to_vec()))
+    };
+    graph.inputs().filter_map(of).collect()
+}
+
+/// Elements of all values of one sample.
+fn elements(graph: &TensorGraph) -> usize {
+    graph.nodes().filter_map(|(_, node)| node.ty().known()).map(TensorType::elements).sum()
+}
+
 /// Samples on which polynomials are fitted, at most.
 const FIT_SAMPLES: usize = 256;
+/// While polynomials are fitted, all values of all these samples are kept: 8 bytes for each element.
+const FIT_ELEMENTS: usize = 1 << 27;
 /// Choices that are tried, at most.
 const MAX_TRIES: usize = 48;
 
@@ -217,7 +235,7 @@ fn depth(rung: Rung) -> usize {
 }
 
 /// The position of the largest value of the first output, for every sample; a value of its own rank if there is one alone.
-pub fn answers(graph: &TensorGraph, samples: &Samples) -> Result<Vec<usize>, CompileError> {
+fn answers(graph: &TensorGraph, samples: &Samples) -> Result<Vec<usize>, CompileError> {
     let mut all = Vec::new();
     for sample in 0..count(graph, samples) {
         let values = evaluate(graph, samples, sample, &mut |_, _| ())?;
@@ -231,14 +249,6 @@ pub fn answers(graph: &TensorGraph, samples: &Samples) -> Result<Vec<usize>, Com
         });
     }
     Ok(all)
-}
-
-/// The share of samples on which two models give the same answer.
-///
-/// # Errors
-/// If one of them cannot be evaluated.
-pub fn agreement(a: &TensorGraph, b: &TensorGraph, samples: &Samples) -> Result<f64, CompileError> {
-    Ok(share(&answers(a, samples)?, &answers(b, samples)?))
 }
 
 fn share(found: &[usize], wanted: &[usize]) -> f64 {

@@ -28,9 +28,9 @@ pub(super) fn count(graph: &TensorGraph, samples: &Samples) -> usize {
 }
 
 impl Traced {
-    pub(super) fn new(graph: &TensorGraph, samples: &Samples) -> Result<Self, CompileError> {
+    pub(super) fn new(graph: &TensorGraph, samples: &Samples) -> Self {
         let (builder, inputs, samples) = (Builder::new(()), samples.clone(), count(graph, samples));
-        Ok(Self { builder, values: Vec::new(), renamed: Vec::new(), inputs, samples })
+        Self { builder, values: Vec::new(), renamed: Vec::new(), inputs, samples }
     }
 
     pub(super) fn at(&mut self, origin: &Origin) {
@@ -43,7 +43,7 @@ impl Traced {
     }
 
     /// Says what has become of the next old value.
-    pub(super) fn keep(&mut self, _old: Value, new: Value) {
+    pub(super) fn keep(&mut self, new: Value) {
         self.renamed.push(new);
     }
 

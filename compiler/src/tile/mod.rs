@@ -12,10 +12,10 @@
 mod emit;
 mod segment;
 
-use hec_ir::ckks::{Circuit, Op, ciphertext_bytes, peak_ciphertext_bytes};
+use hec_ir::ckks::{Circuit, ciphertext_bytes, peak_ciphertext_bytes};
 use hec_ir::graph::{GraphError, Value};
 
-use segment::{Cut, Segment, Split};
+use segment::{Segment, Split};
 
 /// No way was found to stay below a budget.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -163,9 +163,4 @@ fn chunks(order: &[u32], count: usize) -> Vec<Vec<u32>> {
         part
     };
     (0..count).map(part).filter(|part| !part.is_empty()).collect()
-}
-
-/// Whether the last operation of a segment is a combine whose columns can be cut.
-fn ends_in_combine(circuit: &Circuit, cut: Cut) -> bool {
-    matches!(circuit.node(cut.0).op(), Op::Combine(_))
 }

@@ -105,9 +105,9 @@ impl Segment {
 
     /// The operand of the combine that ends the segment, if it is inside.
     pub(super) fn summed(&self, circuit: &Circuit) -> Option<Value> {
-        let end = super::Cut(self.end);
-        let operand = *circuit.node(self.end).operands().first()?;
-        (super::ends_in_combine(circuit, end) && operand != self.start).then_some(operand)
+        let end = circuit.node(self.end);
+        let operand = *end.operands().first()?;
+        (matches!(end.op(), Op::Combine(_)) && operand != self.start).then_some(operand)
     }
 
     /// What the elements `rows` of `value` need.

@@ -28,6 +28,9 @@ pub const MAX_DEGREE: usize = 4;
 /// Integer weights of a [`Combine`] are at most `2^MAX_WEIGHT_BITS` in absolute value.
 pub const MAX_WEIGHT_BITS: u32 = 24;
 
+/// An array has at most this many ciphertexts: concatenating a value with itself again and again would double it each time.
+pub const MAX_LENGTH: usize = 1 << 24;
+
 /// Exponents in an exact scale stay below this, so that the arithmetic of scales cannot overflow.
 const MAX_SCALE_EXPONENT: u32 = 1 << 28;
 
@@ -259,7 +262,8 @@ fn infer_concat(operands: &[&Type]) -> Result<Type, TypeError> {
             return Err(TypeError::new(format!("degrees {} and {} differ", first.degree, other.degree)));
         }
     }
-    Ok(Type { length: operands.iter().map(|ty| ty.length).sum(), ..(*first).clone() })
+    let length = operands.iter().fold(0usize, |sum, ty| sum.saturating_add(ty.length));
+    Ok(Type { length, ..(*first).clone() })
 }
 
 fn infer_relinearize(parameters: &Parameters, x: &Type) -> Result<Type, TypeError> {
@@ -301,6 +305,12 @@ fn lower(x: &Type, levels: usize) -> Result<usize, TypeError> {
 }
 
 fn fits_modulus(parameters: &Parameters, ty: Type) -> Result<Type, TypeError> {
+    if ty.length > MAX_LENGTH {
+        return Err(TypeError::new(format!(
+            "an array of {} ciphertexts; at most {MAX_LENGTH} are supported",
+            ty.length
+        )));
+    }
     if ty.level > parameters.max_level() {
         let max = parameters.max_level();
         return Err(TypeError::new(format!("level {} is above the chain's last level {max}", ty.level)));
@@ -319,4 +329,33 @@ fn fits_modulus(parameters: &Parameters, ty: Type) -> Result<Type, TypeError> {
         return Err(TypeError::new(format!("scale 2^{scale:.1} is below 1: nothing of the message is left")));
     }
     Ok(ty)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::Builder;
+    use crate::parameters::{Literal, PrimeSearch, RingType, Security};
+
+    #[test]
+    fn arrays_that_double_and_double_are_refused() {
+        let mut search = PrimeSearch::new(11);
+        let moduli = vec![search.take(40).unwrap()];
+        let (security, ring_type) = (Security::Bits128, RingType::Standard);
+        let literal = Literal { ring_type, log_n: 11, moduli, special_primes: Vec::new(), security };
+        let mut builder = Builder::<Ckks>::new(Parameters::new(literal).unwrap());
+        let input = |length: usize| Input {
+            name: "x".into(),
+            layout: Layout::Batch { shape: vec![1, length] },
+            level: 0,
+            scale: Scale::power_of_two(20),
+        };
+        let mut x = builder.push(Op::Input(input(1)), &[]).unwrap();
+        for _ in 0..24 {
+            x = builder.push(Op::Concat, &[x, x]).unwrap();
+        }
+        let error = builder.push(Op::Concat, &[x, x]).unwrap_err().to_string();
+        assert!(error.contains("at most 16777216 are supported"), "{error}");
+        assert!(builder.push(Op::Input(input(MAX_LENGTH + 1)), &[]).is_err());
+    }
 }
