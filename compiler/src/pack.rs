@@ -288,8 +288,8 @@ fn selection(matrix: &BlockMatrix<f64>) -> Option<Arc<[u32]>> {
 
 const COMPARES: &str = "compares values, which encrypted arithmetic cannot: replace it by a polynomial activation (such as a \
                         square) or average pooling and train again, or run the model with --backend plain";
-const NO_POLYNOMIAL: &str = "is not a polynomial: replace it by a polynomial and train again, leave it to the client if it is \
-                             the last operation, or run the model with --backend plain";
+const NO_POLYNOMIAL: &str = "is not a polynomial: replace it by a polynomial and train again, move it behind the last layer, \
+                             where the client computes it after decryption, or run the model with --backend plain";
 
 fn why_not(op: &Op) -> &'static str {
     match op {
@@ -301,12 +301,12 @@ fn why_not(op: &Op) -> &'static str {
         Op::Pool(_) | Op::Reduce(_) | Op::Where(_) => COMPARES,
         Op::Unary(_) | Op::Composite(_) | Op::Softmax(_) | Op::Binary(_) => NO_POLYNOMIAL,
         Op::ArgMax(_) => {
-            "compares values, which encrypted arithmetic cannot: leave it to the client if it is the last operation, or run \
-             the model with --backend plain"
+            "compares values, which encrypted arithmetic cannot: move it behind the last layer, where the client computes it \
+             after decryption, or run the model with --backend plain"
         }
         Op::Cast(_) => {
-            "rounds values or compares them with 0, which encrypted arithmetic cannot: leave it to the client if it is the \
-             last operation, or run the model with --backend plain"
+            "rounds values or compares them with 0, which encrypted arithmetic cannot: move it behind the last layer, where the \
+             client computes it after decryption, or run the model with --backend plain"
         }
         Op::Conv(_) => "of two encrypted values is not supported: make one operand a constant",
         Op::Input(_)

@@ -192,7 +192,9 @@ pub(crate) fn replace(
         let replaced = match (site, site.map(|site| rungs[site])) {
             (Some(site), Some(rung)) => {
                 let (value, replacement) = match node.op() {
-                    Op::Pool(pool) => pool::replace(&mut traced, graph, node, pool, rung, &sites[site], targets.get(&value), margin)?,
+                    Op::Pool(pool) => {
+                        pool::replace(&mut traced, graph, node, pool, rung, &sites[site], targets.get(&value), margin)?
+                    }
                     _ => activation::replace(&mut traced, node, rung, &sites[site], margin)?,
                 };
                 replacements.push(replacement);
@@ -209,12 +211,13 @@ pub(crate) fn replace(
 }
 
 /// The replaced model, what was replaced, and how the choice was made; `None` if nothing has to be replaced or there are no
-/// samples to fit on.
+/// samples to fit on. If `client` goes on from the outputs, answers are compared after it.
 ///
 /// # Errors
 /// If a replacement cannot be fitted.
 pub fn run(
     graph: &TensorGraph,
+    client: Option<&TensorGraph>,
     samples: &Samples,
     asked: &Approximation,
 ) -> Result<Option<(TensorGraph, Summary)>, CompileError> {
@@ -222,7 +225,7 @@ pub fn run(
     if sites.is_empty() || traced::count(graph, samples) < MIN_SAMPLES {
         return Ok(None);
     }
-    search::climb(graph, &sites, samples, asked).map(Some)
+    search::climb(graph, client, &sites, samples, asked).map(Some)
 }
 
 /// Fewer samples than this show nothing.

@@ -13,6 +13,7 @@ use super::traced::count;
 use super::{Approximation, Replacement, Rung, Site, Targets, replace};
 use crate::error::CompileError;
 use crate::ranges::Samples;
+use crate::tail::Split;
 
 /// A choice that was tried.
 #[derive(Clone, Debug, PartialEq)]
@@ -94,6 +95,7 @@ struct Tried {
 
 struct Search<'a> {
     graph: &'a TensorGraph,
+    client: Option<&'a TensorGraph>,
     sites: &'a [Site],
     fit: Samples,
     targets: Targets,
@@ -105,6 +107,7 @@ struct Search<'a> {
 
 pub(super) fn climb(
     graph: &TensorGraph,
+    client: Option<&TensorGraph>,
     sites: &[Site],
     samples: &Samples,
     asked: &Approximation,
@@ -119,13 +122,13 @@ pub(super) fn climb(
         samples.iter().map(of).collect()
     };
     let (fit, held) = (part(0, half.min(FIT_SAMPLES)), part(half, total));
-    let own = answers(graph, &held)?;
+    let own = final_answers(graph, client, &held)?;
     let labels = asked.labels.as_ref().and_then(|labels| labels.get(half..total)).map(<[usize]>::to_vec);
     let labelled = labels.is_some();
     let wanted = labels.unwrap_or_else(|| own.clone());
     let before = share(&own, &wanted);
     let targets = targets(graph, sites, &fit)?;
-    let mut search = Search { graph, sites, fit, targets, held, wanted, asked, candidates: Vec::new() };
+    let mut search = Search { graph, client, sites, fit, targets, held, wanted, asked, candidates: Vec::new() };
     let enough = |tried: &Tried| before - tried.accuracy <= asked.max_accuracy_drop + 1e-9;
     let mut best = search.attempt(vec![0; sites.len()])?;
     while !enough(&best) {
@@ -193,8 +196,9 @@ fn targets(graph: &TensorGraph, sites: &[Site], samples: &Samples) -> Result<Tar
 impl Search<'_> {
     fn attempt(&mut self, rungs: Vec<usize>) -> Result<Tried, CompileError> {
         let chosen: Vec<Rung> = self.sites.iter().zip(&rungs).map(|(site, &rung)| site.ladder[rung]).collect();
-        let (graph, replacements) = replace(self.graph, self.sites, &chosen, &self.fit, &self.targets, self.asked.margin)?;
-        let accuracy = share(&answers(&graph, &self.held)?, &self.wanted);
+        let (graph, replacements) =
+            replace(self.graph, self.sites, &chosen, &self.fit, &self.targets, self.asked.margin)?;
+        let accuracy = share(&final_answers(&graph, self.client, &self.held)?, &self.wanted);
         let depth = chosen.iter().map(|&rung| depth(rung)).sum();
         self.candidates.push(Candidate { rungs: chosen, depth, accuracy });
         Ok(Tried { rungs, graph, replacements, accuracy })
@@ -213,16 +217,31 @@ fn depth(rung: Rung) -> usize {
     }
 }
 
-/// The position of the largest value of the first output, for every sample; a value of its own rank if there is one alone.
+/// The answers after what the client computes.
+fn final_answers(
+    graph: &TensorGraph,
+    client: Option<&TensorGraph>,
+    samples: &Samples,
+) -> Result<Vec<usize>, CompileError> {
+    match client {
+        Some(client) => answers(&Split::join(graph, client)?, samples),
+        None => answers(graph, samples),
+    }
+}
+
+/// The class of every sample. If the first output is one whole number, that is the class; else the position of its largest
+/// value, or the sign of the only one.
 pub fn answers(graph: &TensorGraph, samples: &Samples) -> Result<Vec<usize>, CompileError> {
     let mut all = Vec::new();
     for sample in 0..count(graph, samples) {
         let values = evaluate(graph, samples, sample, &mut |_, _| ())?;
         let output = graph.outputs().first().and_then(|output| values[output.value.index()].as_ref());
+        let label = output.is_some_and(|output| !output.element().is_float());
         let values = output.map_or(&[][..], Tensor::values);
         let largest = values.iter().enumerate().max_by(|(i, a), (j, b)| a.total_cmp(b).then(j.cmp(i)));
         all.push(match values {
-            // A single number is a class by its sign.
+            // Negative ones too are classes of their own.
+            [one] if label => *one as i64 as usize,
             [one] => usize::from(*one > 0.0),
             _ => largest.map_or(0, |(i, _)| i),
         });
