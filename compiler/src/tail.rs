@@ -218,7 +218,14 @@ impl<'a> Cut<'a> {
             Op::Binary(_) | Op::Composite(_) | Op::Softmax(_) | Op::ArgMax(_) => false,
             Op::Input(_) | Op::Constant(_) | Op::Unsupported(_) | Op::Polynomial(_) | Op::Chebyshev(_) => true,
             Op::Conv(_) | Op::MatMul(_) | Op::Affine(_) => true,
-            op => op.effort() == Effort::Moves,
+            Op::Cast(_)
+            | Op::Reshape(_)
+            | Op::Transpose(_)
+            | Op::Expand(_)
+            | Op::Slice(_)
+            | Op::Gather(_)
+            | Op::Concat(_)
+            | Op::Pad(_) => node.op().effort() == Effort::Moves,
         }
     }
 }
@@ -249,14 +256,14 @@ fn is_layer(node: &Node<Tensors>) -> bool {
 fn is_weighted_sum(graph: &TensorGraph, node: &Node<Tensors>) -> bool {
     let ty = |value: Value| graph.ty(value).known();
     let Some((x, y)) = node.operands().first().and_then(|x| ty(*x)).zip(node.ty().known()) else { return false };
-    let products = match node.op() {
-        Op::MatMul(_) => y.elements() * x.shape.last().copied().unwrap_or(1),
-        Op::Affine(affine) => {
-            let mut count = 0;
-            affine.matrix.for_each(|_, _, _| count += 1);
-            count
-        }
-        _ => return false,
+    let products = if let Op::Affine(affine) = node.op() {
+        let mut count = 0;
+        affine.matrix.for_each(|_, _, _| count += 1);
+        count
+    } else if matches!(node.op(), Op::MatMul(_)) {
+        y.elements() * x.shape.last().copied().unwrap_or(1)
+    } else {
+        return false;
     };
     products <= x.elements() + y.elements()
 }

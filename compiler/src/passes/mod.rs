@@ -63,8 +63,8 @@ pub const PASSES: &[Pass] = &[
 /// # Errors
 /// If a rewritten node does not fit its operands.
 pub fn recognise(graph: &TensorGraph) -> Result<TensorGraph, GraphError> {
-    let passes = PASSES.iter().take_while(|pass| pass.name != REWRITES);
-    passes.fold(Ok(graph.clone()), |graph, pass| pass.run(&graph?))
+    let mut passes = PASSES.iter().take_while(|pass| pass.name != REWRITES);
+    passes.try_fold(graph.clone(), |graph, pass| pass.run(&graph))
 }
 
 /// The first pass that rewrites for encrypted arithmetic.
