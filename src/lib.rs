@@ -24,7 +24,7 @@ pub use hec_compiler::approximate::{self, Approximation, MaxPooling};
 pub use hec_compiler::cost::{CostError, CostModel};
 pub use hec_compiler::{
     Compilation, CompileError, Decisions, ExplicitParameters, LayerDecision, Obstacle, Options, compile, lower, passes,
-    view,
+    split, view,
 };
 pub use hec_ir as ir;
 pub use hec_ir::Program;

@@ -4,6 +4,7 @@ use hec_ir::Program;
 use hec_ir::ckks::{self, Ckks, OpCounts};
 use hec_ir::graph::{Dialect, Origin};
 use hec_ir::parameters::{Ring, RingType, TABLE_NAME, max_log_qp};
+use hec_ir::program::{ClientWork, Port};
 
 use crate::approximate::Summary;
 use crate::management::{Candidate, Found};
@@ -43,6 +44,10 @@ pub struct Decisions {
     pub candidates: Vec<Candidate>,
     /// What was replaced by polynomials.
     pub approximation: Option<Summary>,
+    /// What is left to the client after decryption.
+    pub client: Vec<ClientWork>,
+    /// What the client decrypts.
+    pub decrypted: Vec<Port>,
 }
 
 /// One operation of the circuit.
@@ -96,6 +101,8 @@ impl Decisions {
             layers,
             candidates: found.candidates,
             approximation,
+            client: program.client_work(),
+            decrypted: program.decrypted(),
         }
     }
 
@@ -130,6 +137,13 @@ impl fmt::Display for Decisions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(approximation) = &self.approximation {
             writeln!(f, "{approximation}")?;
+        }
+        if !self.client.is_empty() {
+            let all = |list: Vec<String>| list.join("; ");
+            let work = all(self.client.iter().map(ToString::to_string).collect());
+            let seen = self.decrypted.iter().map(|port| format!("\"{}\" {}", port.name, port.ty)).collect();
+            writeln!(f, "done by the client after decryption: {work}")?;
+            writeln!(f, "  so the client learns {}", all(seen))?;
         }
         writeln!(f, "layers (array of ciphertexts <level, scale, degree>)")?;
         for layer in &self.layers {

@@ -1,7 +1,7 @@
 //! The compiler: from a tensor graph to a program that computes it on ciphertexts.
 //!
-//! The pipeline, as it can be read aloud in [`compile`]: run the [`passes`], [`pack`] the tensors into slots, bound the
-//! [`ranges`] of all values, [search](management::search) for a plan and the parameters with which it is cheapest, and
+//! The pipeline, as it can be read aloud in [`compile`]: run the [`passes`], leave the [`tail`] to the client,
+//! [`approximate`] functions by polynomials, [`pack`] the tensors into slots, bound the [`ranges`] of all values, [search](management::search) for a plan and the parameters with which it is cheapest, and
 //! [emit](management::emit) the circuit. Nothing here does IO or reads a clock: the same model and options give the same bytes.
 
 pub mod affine;
@@ -17,6 +17,7 @@ pub mod pack;
 pub mod passes;
 pub mod ranges;
 mod series;
+pub mod tail;
 pub mod tile;
 pub mod view;
 pub mod weights;
@@ -40,7 +41,7 @@ use weights::Weights;
 pub struct Compilation {
     /// What to run.
     pub program: Program,
-    /// The model after the passes.
+    /// What the server computes of the model, after the passes.
     pub tensor: TensorGraph,
     /// The model in slots.
     pub slots: SlotGraph,
@@ -55,9 +56,12 @@ pub struct Compilation {
 /// refused.
 pub fn compile(model: &TensorGraph, options: &Options) -> Result<Compilation, CompileError> {
     options.check()?;
-    let approximated = approximate::run(&passes::run(model)?, &options.calibration, &options.approximation)?;
+    let (server, client) = split(model)?.map_or((None, None), |parts| (Some(parts.server), Some(parts.client)));
+    let server = server.as_ref().unwrap_or(model);
+    let (calibration, asked) = (&options.calibration, &options.approximation);
+    let approximated = approximate::run(&passes::run(server)?, client.as_ref(), calibration, asked)?;
     let (replaced, approximation) = approximated.map_or((None, None), |(graph, summary)| (Some(graph), Some(summary)));
-    let (tensor, slots) = lower(replaced.as_ref().unwrap_or(model))?;
+    let (tensor, slots) = lower(replaced.as_ref().unwrap_or(server))?;
     let weights = Weights::of_graph(&slots);
     let ranges = Ranges::of_graph(&slots, options.input_range, &options.calibration);
     let explicit = options.parameters.as_ref().map(ExplicitParameters::chain).transpose()?;
@@ -81,12 +85,23 @@ pub fn compile(model: &TensorGraph, options: &Options) -> Result<Compilation, Co
         None => circuit,
     };
     let tiled = circuit.len() > nodes;
-    let program = Program::new(model.clone(), circuit)?;
+    let program = match client {
+        Some(client) => Program::with_client(model.clone(), circuit, client)?,
+        None => Program::new(model.clone(), circuit)?,
+    };
     let decisions = Decisions::new(&program, &ranges, options, found, tiled, approximation);
     Ok(Compilation { program, tensor, slots, decisions })
 }
 
-/// The first two stages: the model after the passes, and packed into slots.
+/// The parts of `model` that the server and the client compute; `None` if all of it is the server's.
+///
+/// # Errors
+/// As [`compile`], for this stage.
+pub fn split(model: &TensorGraph) -> Result<Option<tail::Split>, CompileError> {
+    tail::split(&passes::recognise(model)?)
+}
+
+/// A model of which nothing is left to the client: after the passes, and packed into slots.
 ///
 /// # Errors
 /// As [`compile`], for these stages.

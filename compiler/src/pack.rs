@@ -308,12 +308,12 @@ fn why_not(op: &Op) -> &'static str {
             "is not a polynomial: leave it to the client if it is the last operation, or run the model with --backend plain"
         }
         Op::ArgMax(_) => {
-            "compares values, which encrypted arithmetic cannot: leave it to the client if it is the last operation, or run \
-             the model with --backend plain"
+            "compares values, which encrypted arithmetic cannot: move it behind the last layer, where the client computes it \
+             after decryption, or run the model with --backend plain"
         }
         Op::Cast(_) => {
-            "rounds values or compares them with 0, which encrypted arithmetic cannot: leave it to the client if it is the \
-             last operation, or run the model with --backend plain"
+            "rounds values or compares them with 0, which encrypted arithmetic cannot: move it behind the last layer, where the \
+             client computes it after decryption, or run the model with --backend plain"
         }
         Op::Conv(_) => "of two encrypted values is not supported: make one operand a constant",
         Op::Input(_)

@@ -46,6 +46,15 @@ impl Ranges {
             let bound = range.bound.min(seen.typical * CALIBRATION_MARGIN);
             *range = Range { bound, ..seen };
         }
+        // A constant is added as it is, however small the sum; a tenth more, since primes are near their sizes and not at them.
+        for ((_, node), range) in graph.nodes().zip(&mut values) {
+            let constant = match node.op() {
+                Op::Combine(combine) => combine.bias.iter().fold(0.0, |largest: f64, b| largest.max(b.abs())),
+                Op::WeightedSum(sum) => sum.bias.abs(),
+                Op::Input(_) | Op::Multiply | Op::Square | Op::Add | Op::Subtract | Op::Concat | Op::Gather(_) => 0.0,
+            };
+            range.bound = range.bound.max(1.1 * constant);
+        }
         Self { values, calibrated }
     }
 

@@ -32,13 +32,13 @@ fn the_least_degree_within_the_budget_is_taken() {
     // More samples of one input than of the other: those that both have count.
     let samples = samples([("a", 200), ("b", 300)]);
     let strict = Approximation { max_accuracy_drop: Some(0.02), ..Approximation::default() };
-    let (graph, summary) = approximate::run(&model, &samples, &strict).expect("fits").expect("there is a ReLU");
+    let (graph, summary) = approximate::run(&model, None, &samples, &strict).expect("fits").expect("there is a ReLU");
     assert!(approximate::sites(&graph, MaxPooling::Auto).is_empty());
     assert!(summary.within_budget() && summary.held_back == 100 && !summary.labelled);
     let [replacement] = &summary.replacements[..] else { panic!("one ReLU: {summary}") };
     assert_eq!(replacement.origin, "act");
     assert!(replacement.error.0 < 0.15 * replacement.error.1, "{summary}");
-    let again = approximate::run(&model, &samples, &strict).expect("fits").expect("there is a ReLU");
+    let again = approximate::run(&model, None, &samples, &strict).expect("fits").expect("there is a ReLU");
     assert!(again.0 == graph && again.1 == summary, "the search is not deterministic");
 }
 
@@ -48,18 +48,19 @@ fn a_budget_that_is_not_kept_is_refused_with_what_was_tried() {
     // Labels that the model never gives.
     let labels = Some(vec![7; 400]);
     let asked = Approximation { max_accuracy_drop: Some(0.0), labels: labels.clone(), ..Approximation::default() };
-    let (_, summary) = approximate::run(&two_inputs(), &samples, &asked).expect("nothing is lost").expect("a ReLU");
+    let (_, summary) =
+        approximate::run(&two_inputs(), None, &samples, &asked).expect("nothing is lost").expect("a ReLU");
     assert!(summary.labelled && summary.accuracy == (0.0, 0.0));
 
     let short = Approximation { labels: Some(vec![0; 399]), ..Approximation::default() };
-    let error = approximate::run(&two_inputs(), &samples, &short).expect_err("a label is missing");
+    let error = approximate::run(&two_inputs(), None, &samples, &short).expect_err("a label is missing");
     assert!(error.to_string().contains("expected a label for each of 400 samples, found 399"), "{error}");
 }
 
 #[test]
 fn few_samples_show_nothing() {
     let few = samples([("a", 15), ("b", 15)]);
-    assert_eq!(approximate::run(&two_inputs(), &few, &Approximation::default()), Ok(None));
+    assert_eq!(approximate::run(&two_inputs(), None, &few, &Approximation::default()), Ok(None));
     let options = Options { calibration: few, ..Options::default() };
     let Err(CompileError::Unsupported { nodes }) = compile(&two_inputs(), &options) else { panic!("it has a ReLU") };
     assert!(nodes[0].reason.contains("--calibrate"), "{}", nodes[0].reason);
@@ -88,7 +89,7 @@ fn every_way_to_pool_is_computable() {
         (MaxPooling::Average, "max_pool", 1.0),
     ] {
         let asked = Approximation { max_pooling, ..Approximation::default() };
-        let (graph, summary) = approximate::run(&pooled(), &samples, &asked).expect("fits").expect("a pool");
+        let (graph, summary) = approximate::run(&pooled(), None, &samples, &asked).expect("fits").expect("a pool");
         assert!(approximate::sites(&graph, max_pooling).is_empty(), "{summary}");
         let pool = summary.replacements.iter().find(|r| r.origin == "pool").expect("the pool is replaced");
         assert_eq!(pool.function, function);

@@ -304,7 +304,7 @@ fn what_compares_or_rounds_is_refused_with_a_way_out() {
     insta::assert_snapshot!(lower(&m.finish(y)).expect_err("it compares and rounds"), @r#"
     2 of the model's nodes cannot be computed on encrypted data:
       node "act": leaky_relu compares values, which encrypted arithmetic cannot: give calibration samples with --calibrate, and a polynomial takes its place; or train again with a polynomial activation (such as a square) or average pooling; or run the model with --backend plain
-      node "round": cast rounds values or compares them with 0, which encrypted arithmetic cannot: leave it to the client if it is the last operation, or run the model with --backend plain
+      node "round": cast rounds values or compares them with 0, which encrypted arithmetic cannot: move it behind the last layer, where the client computes it after decryption, or run the model with --backend plain
     "#);
 }
 

@@ -7,6 +7,7 @@ use hec_ir::Program;
 use hec_ir::ckks::{self, Op};
 use hec_ir::program::Port;
 use hec_ir::slots::Layout;
+use hec_ir::tensor::TensorGraph;
 use rayon::prelude::*;
 
 use crate::engine::{Client, Engine, EngineError, Evaluator};
@@ -14,6 +15,7 @@ use crate::error::RunError;
 use crate::executor::{Array, execute, no_unknown_inputs};
 use crate::memory;
 use crate::progress::{Phase, Progress};
+use crate::reference;
 
 /// The values of one input for any number of samples.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,7 +48,7 @@ pub struct Phases {
     pub encrypt: f64,
     /// Evaluation of the circuit.
     pub evaluate: f64,
-    /// Decryption, decoding and unpacking.
+    /// Decryption, decoding and unpacking, and what is left to the client to compute.
     pub decrypt: f64,
 }
 
@@ -62,7 +64,7 @@ pub struct Traffic {
 }
 
 /// Runs `program` on all samples of `inputs`: keys are generated once, then the samples go through in batches as large as
-/// the layouts' capacity.
+/// the layouts' capacity. If the program has a client graph, that is computed from what was decrypted, sample by sample.
 ///
 /// # Errors
 /// [`RunError`]: the inputs do not match the program, or the engine fails.
@@ -78,7 +80,8 @@ pub fn run_batches<E: Engine>(
     let capacity = program.input_layouts().iter().map(|(_, layout)| layout.capacity(slots)).min().unwrap_or(slots);
     let batches = samples.div_ceil(capacity.max(1));
     let mut outcome = Outcome { batches, ..Outcome::default() };
-    outcome.outputs = program.outputs().into_iter().map(|port| (port.name, Vec::new())).collect();
+    let decrypted = program.decrypted();
+    outcome.outputs = decrypted.iter().map(|port| (port.name.clone(), Vec::new())).collect();
 
     let needed = engine.memory(circuit);
     if let Some(available) = memory::available_bytes().filter(|&available| needed > available) {
@@ -108,14 +111,37 @@ pub fn run_batches<E: Engine>(
         progress.phase(Phase::Decrypt { batch, batches });
         let sizes = results.iter().flat_map(|(_, array)| array).map(|ciphertext| client.ciphertext_bytes(ciphertext));
         outcome.bytes.output += sizes.sum::<u64>();
-        for ((name, array), port) in results.into_iter().zip(program.outputs()) {
-            let layout = Layout::Batch { shape: port.ty.shape };
+        for ((name, array), port) in results.into_iter().zip(&decrypted) {
+            let layout = Layout::Batch { shape: port.ty.shape.clone() };
             let values = timed(&mut outcome.seconds.decrypt, || decrypt(&client, array))
                 .map_err(|cause| RunError::Decrypt { name: name.clone(), cause })?;
             outcome.outputs.entry(name).or_default().extend(layout.unpack(&values, range.len()));
         }
     }
+    if let Some(graph) = program.client() {
+        let values = std::mem::take(&mut outcome.outputs);
+        outcome.outputs = timed(&mut outcome.seconds.decrypt, || finish(graph, values, &decrypted, samples))?;
+    }
     Ok(outcome)
+}
+
+/// What the client makes of the values it has decrypted.
+fn finish(
+    graph: &TensorGraph,
+    mut values: BTreeMap<String, Vec<f64>>,
+    decrypted: &[Port],
+    samples: usize,
+) -> Result<BTreeMap<String, Vec<f64>>, RunError> {
+    let batch = |port: &Port| {
+        let mut values = values.remove(&port.name).unwrap_or_default();
+        if !port.ty.element.is_float() {
+            // The encryption's errors have no place in whole numbers.
+            values.iter_mut().for_each(|value| *value = value.round());
+        }
+        (port.name.clone(), SampleBatch { values, samples })
+    };
+    let inputs = decrypted.iter().map(batch).collect();
+    reference::outputs(graph, &inputs)
 }
 
 /// How many samples `inputs` holds for `ports`.

@@ -66,6 +66,7 @@ pub fn compile(model: &TensorGraph, card: Option<&Card>, asked: &CompileOptions)
     options.memory = asked.memory;
     options.batch = asked.batch.map(|n| n as usize);
     options.approximation.max_accuracy_drop = asked.max_accuracy_drop;
+    options.approximation.max_output_error = asked.max_output_error;
     if let Some(how) = asked.maxpool.as_deref().and_then(hec::MaxPooling::from_name) {
         options.approximation.max_pooling = how;
     }
@@ -73,23 +74,22 @@ pub fn compile(model: &TensorGraph, card: Option<&Card>, asked: &CompileOptions)
         options.cost = costs(path)?;
     }
     let ports = hec::Port::inputs_of(model);
-    let file = asked.calibrate.clone().or_else(|| card.and_then(|c| c.calibration.clone()).filter(|f| f.exists()));
-    if let (Some(file), [port]) = (&file, &ports[..]) {
-        let mut samples = read_samples(file, sample_shape(&port.ty.shape), Some(CALIBRATION_SAMPLES))?;
-        samples.preprocess(&preprocessing(card))?;
-        let range = |f: fn(f64, f64) -> f64, start| samples.values.iter().copied().fold(start, f);
-        options.input_range = (range(f64::min, f64::INFINITY), range(f64::max, f64::NEG_INFINITY));
+    let file = card.and_then(|c| c.calibration.clone()).filter(|f| f.exists() && ports.len() == 1);
+    if file.is_some() || !asked.calibrate.is_empty() {
+        let given = Given { option: "--calibrate", arguments: &asked.calibrate, default: file };
+        let inputs = given.samples(&ports, card, Some(CALIBRATION_SAMPLES))?;
+        let all = || inputs.values().flat_map(|batch| batch.values.iter().copied());
+        options.input_range = (all().fold(f64::INFINITY, f64::min), all().fold(f64::NEG_INFINITY, f64::max));
         if let Some(path) = &asked.calibrate_labels {
             let labels = read_labels(path, Some(CALIBRATION_SAMPLES))?;
-            if labels.len() != samples.count {
-                let (expected, found) = (samples.count, labels.len());
-                return Err(format!("{}: expected {expected} labels, found {found}", path.display()).into());
+            let count = inputs.values().map(|batch| batch.samples).min().unwrap_or(0);
+            if labels.len() != count {
+                let found = labels.len();
+                return Err(format!("{}: expected {count} labels, found {found}", path.display()).into());
             }
             options.approximation.labels = Some(labels.into_iter().map(|label| label as usize).collect());
         }
-        options.calibration = BTreeMap::from([(port.name.clone(), samples.values)]);
-    } else if asked.calibrate.is_some() {
-        return Err("--calibrate takes one file, and this model has several inputs; give --input-range instead".into());
+        options.calibration = inputs.into_iter().map(|(name, batch)| (name, batch.values)).collect();
     }
     if asked.calibrate_labels.is_some() && options.approximation.labels.is_none() {
         return Err("--calibrate-labels are those of calibration samples: give --calibrate FILE as well".into());
@@ -196,37 +196,64 @@ pub fn split_name(argument: &str) -> (Option<&str>, PathBuf) {
     }
 }
 
-/// The samples of every input, from the command line or the card.
+/// The samples of every input to run, from the command line or the card.
 pub fn inputs(
     ports: &[hec::Port],
     arguments: &[String],
     card: Option<&Card>,
     limit: Option<usize>,
 ) -> Result<BTreeMap<String, SampleBatch>, Failure> {
-    let mut files: BTreeMap<&str, PathBuf> = BTreeMap::new();
-    for argument in arguments {
-        let (name, path) = split_name(argument);
-        let port = match name {
-            Some(name) => ports.iter().find(|port| port.name == name),
-            None => ports.first().filter(|_| ports.len() == 1),
-        };
-        let names = || ports.iter().map(|p| format!("\"{}\"", p.name)).collect::<Vec<_>>().join(", ");
-        let port =
-            port.ok_or_else(|| format!("--input {argument}: the model's inputs are {}; give NAME=PATH", names()))?;
-        files.insert(&port.name, path);
-    }
-    let mut batches = BTreeMap::new();
-    for port in ports {
-        let default = || card.filter(|_| ports.len() == 1).and_then(|card| card.input.clone());
-        let path = files.remove(port.name.as_str()).or_else(default);
-        let path =
-            path.ok_or_else(|| format!("no samples for input \"{}\" {}: give --input FILE", port.name, port.ty))?;
-        let mut samples = read_samples(&path, sample_shape(&port.ty.shape), limit)?;
-        samples.preprocess(&preprocessing(card))?;
-        if let Some(&(low, high)) = card.and_then(|card| card.ranges.get("input")) {
-            samples.check_range(low, high)?;
-        }
-        batches.insert(port.name.clone(), SampleBatch { values: samples.values, samples: samples.count });
-    }
+    let default = card.filter(|_| ports.len() == 1).and_then(|card| card.input.clone());
+    let batches = Given { option: "--input", arguments, default }.samples(ports, card, limit)?;
     Ok(batches)
+}
+
+/// Files of samples: `[NAME=]PATH` each, or one `.npz` with an array for every input.
+struct Given<'a> {
+    option: &'static str,
+    arguments: &'a [String],
+    /// For a model of one input, where nothing is given.
+    default: Option<PathBuf>,
+}
+
+impl Given<'_> {
+    fn samples(
+        &self,
+        ports: &[hec::Port],
+        card: Option<&Card>,
+        limit: Option<usize>,
+    ) -> Result<BTreeMap<String, SampleBatch>, Failure> {
+        let option = self.option;
+        let mut files: BTreeMap<&str, PathBuf> = BTreeMap::new();
+        for argument in self.arguments {
+            let (name, path) = split_name(argument);
+            let archive = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("npz"));
+            let own: Vec<&hec::Port> = match name {
+                Some(name) => ports.iter().filter(|port| port.name == name).collect(),
+                None if ports.len() == 1 || archive => ports.iter().collect(),
+                None => Vec::new(),
+            };
+            if own.is_empty() {
+                let names = ports.iter().map(|p| format!("\"{}\"", p.name)).collect::<Vec<_>>().join(", ");
+                let message = format!(
+                    "{option} {argument}: the model's inputs are {names}; give NAME=PATH, or an .npz with an array for each"
+                );
+                return Err(message.into());
+            }
+            own.into_iter().for_each(|port| drop(files.insert(&port.name, path.clone())));
+        }
+        let mut batches = BTreeMap::new();
+        for port in ports {
+            let path = files.remove(port.name.as_str()).or_else(|| self.default.clone());
+            let path =
+                path.ok_or_else(|| format!("no samples for input \"{}\" {}: give {option} FILE", port.name, port.ty))?;
+            let mut samples = read_samples(&path, Some(&port.name), sample_shape(&port.ty.shape), limit)?;
+            samples.preprocess(&preprocessing(card))?;
+            if let Some(&(low, high)) = card.and_then(|card| card.ranges.get("input")) {
+                samples.check_range(low, high)?;
+            }
+            batches.insert(port.name.clone(), SampleBatch { values: samples.values, samples: samples.count });
+        }
+        Ok(batches)
+    }
 }

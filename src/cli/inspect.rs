@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use hec::ir::graph::{Dialect, Graph};
+use hec::ir::tensor::TensorGraph;
 
 use super::{CompileOptions, Failure, console, files};
 
@@ -24,8 +25,10 @@ pub struct Arguments {
 enum Stage {
     /// As imported.
     Model,
-    /// After the passes over tensors.
+    /// What the server computes, after the passes over tensors.
     Tensor,
+    /// What the client computes after decryption.
+    Client,
     /// Packed into slots.
     Slots,
     /// With levels, scales and degrees.
@@ -41,8 +44,12 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let stage = arguments.at.unwrap_or(if program.is_some() { Stage::Ckks } else { Stage::Model });
     let text = match (stage, program) {
         (Stage::Model, _) => shown(model, arguments.dot),
-        (Stage::Tensor, _) => shown(&hec::passes::run(model)?, arguments.dot),
-        (Stage::Slots, _) => shown(&hec::lower(model)?.1, arguments.dot),
+        (Stage::Tensor, _) => shown(&hec::passes::run(&server(model)?)?, arguments.dot),
+        (Stage::Client, _) => match hec::split(model)? {
+            Some(parts) => shown(&parts.client, arguments.dot),
+            None => "nothing is left to the client".to_owned(),
+        },
+        (Stage::Slots, _) => shown(&hec::lower(&server(model)?)?.1, arguments.dot),
         (Stage::Ckks, Some(program)) => shown(program.circuit(), arguments.dot),
         (Stage::Ckks, None) => {
             let compiled = files::compile(model, card.as_ref(), &arguments.options)?;
@@ -51,6 +58,11 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     console::print(text.trim_end());
     Ok(())
+}
+
+/// The part of the model that the server computes.
+fn server(model: &TensorGraph) -> Result<TensorGraph, Failure> {
+    Ok(hec::split(model)?.map_or_else(|| model.clone(), |parts| parts.server))
 }
 
 fn shown<D: Dialect>(graph: &Graph<D>, dot: bool) -> String {

@@ -86,8 +86,8 @@ struct CompileOptions {
     #[arg(long, value_name = "FILE")]
     params: Option<PathBuf>,
     /// Samples that show how large values become inside the model [default: those that the model card names].
-    #[arg(long, value_name = "FILE")]
-    calibrate: Option<PathBuf>,
+    #[arg(long, value_name = "[NAME=]FILE")]
+    calibrate: Vec<String>,
     /// The smallest and largest value of an input element, after preprocessing [default: what the calibration samples
     /// reach, else 0 1].
     #[arg(long, num_args = 2, value_names = ["LOW", "HIGH"], allow_negative_numbers = true)]
@@ -100,6 +100,10 @@ struct CompileOptions {
     /// maximum pooling, such as 0.5%.
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
     max_accuracy_drop: Option<f64>,
+    /// How far outputs may be off on held-back calibration samples (root mean square, as a share of their standard deviation), such
+    /// as 5%: for models that answer with numbers.
+    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    max_output_error: Option<f64>,
     /// What replaces maximum pooling: auto takes a polynomial in the moments of each window; a tournament comes closer and
     /// costs far more; the average is another function, for models that bear it.
     #[arg(long, value_name = "HOW", value_parser = clap::builder::PossibleValuesParser::new(hec::MaxPooling::NAMES))]
@@ -120,10 +124,11 @@ impl CompileOptions {
     fn given(&self) -> Option<&'static str> {
         let given = [
             ("--params", self.params.is_some()),
-            ("--calibrate", self.calibrate.is_some()),
+            ("--calibrate", !self.calibrate.is_empty()),
             ("--input-range", self.input_range.is_some()),
             ("--calibrate-labels", self.calibrate_labels.is_some()),
             ("--max-accuracy-drop", self.max_accuracy_drop.is_some()),
+            ("--max-output-error", self.max_output_error.is_some()),
             ("--maxpool", self.maxpool.is_some()),
             ("--batch", self.batch.is_some()),
             ("--memory", self.memory.is_some()),

@@ -2,6 +2,7 @@
 
 use hec::ir::ckks::Op;
 use hec::ir::parameters::Parameters;
+use hec::ir::program::ClientWork;
 use hec::{Phases, Program, Traffic};
 use serde_json::json;
 
@@ -27,6 +28,8 @@ pub struct Report {
     /// `None` where nothing was encrypted.
     pub parameters: Option<Parameters>,
     pub scale_bits: Option<f64>,
+    /// What the client computed after decryption, node by node.
+    pub client: Vec<ClientWork>,
 }
 
 /// log2 of the scale at which inputs are encrypted.
@@ -74,6 +77,7 @@ impl Report {
                 "peak_memory": self.peak_memory,
             },
             "parameters": parameters,
+            "client": self.client.iter().map(ToString::to_string).collect::<Vec<_>>(),
         });
         format!("{value:#}")
     }
@@ -97,6 +101,7 @@ impl Report {
                 format!("{:.3} s ({:.3} ms a sample)", seconds.evaluate, per_sample(seconds.evaluate, *samples)),
             ),
             ("decrypt + decode", format!("{:.3} s", seconds.decrypt)),
+            ("by the client after decryption", none_or(&self.client)),
             ("peak memory", self.peak_memory.map_or("-".to_owned(), megabytes)),
         ];
         if let Some(p) = &self.parameters {
@@ -119,6 +124,11 @@ impl Report {
         }
         rows.iter().map(|(name, value)| format!("{name:<32}{value}")).collect::<Vec<_>>().join("\n")
     }
+}
+
+fn none_or(work: &[ClientWork]) -> String {
+    let list: Vec<String> = work.iter().map(ToString::to_string).collect();
+    if list.is_empty() { "-".to_owned() } else { list.join("; ") }
 }
 
 fn per_sample(seconds: f64, samples: usize) -> f64 {

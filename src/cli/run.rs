@@ -127,10 +127,16 @@ fn report(
     let all = |outcome: &Outcome| -> Vec<f64> {
         ports.iter().filter_map(|port| outcome.outputs.get(&port.name)).flatten().copied().collect()
     };
-    // Classes are those of the first output, if it has more than one element.
-    let first = ports.first().filter(|port| port.ty.elements() > 1);
-    let decide =
-        |outcome: &Outcome| first.and_then(|port| Some(classes(outcome.outputs.get(&port.name)?, port.ty.elements())));
+    // Classes are those of the first output, if it has more than one element or is a label.
+    let first = ports.first().filter(|port| port.ty.elements() > 1 || !port.ty.element.is_float());
+    let decide = |outcome: &Outcome| {
+        let port = first?;
+        let values = outcome.outputs.get(&port.name)?;
+        // Negative labels become large ones, each its own.
+        let label = |value: &f64| *value as i64 as u32;
+        let elements = port.ty.elements();
+        Some(if elements > 1 { classes(values, elements) } else { values.iter().map(label).collect() })
+    };
     let (found, expected) = (decide(outcome), decide(plain));
     Report {
         model: arguments.file.display().to_string(),
@@ -146,5 +152,6 @@ fn report(
         peak_memory: hec::memory::peak_resident_bytes(),
         parameters: program.map(|program| program.parameters().clone()),
         scale_bits: program.and_then(super::report::input_scale_bits),
+        client: program.map(hec::Program::client_work).unwrap_or_default(),
     }
 }

@@ -74,20 +74,20 @@ mod tests {
         let plain = idx(8, &[3, 2, 2], &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 255]);
         for bytes in [plain.clone(), gz(&plain)] {
             std::fs::write(&path, &bytes).unwrap();
-            let samples = read_samples(&path, &[1, 2, 2], None).unwrap();
+            let samples = read_samples(&path, None, &[1, 2, 2], None).unwrap();
             assert_eq!((samples.count, samples.element), (3, Element::U8));
             assert_eq!(samples.values[..4], [0.0, 1.0, 2.0, 3.0]);
             assert_eq!(samples.values[11], 255.0);
-            assert_eq!(read_samples(&path, &[4], Some(2)).unwrap().values.len(), 8);
-            assert_eq!(read_samples(&path, &[2, 2, 1], Some(9)).unwrap().count, 3);
+            assert_eq!(read_samples(&path, None, &[4], Some(2)).unwrap().values.len(), 8);
+            assert_eq!(read_samples(&path, None, &[2, 2, 1], Some(9)).unwrap().count, 3);
             for end in 0..bytes.len() {
                 std::fs::write(&path, &bytes[..end]).unwrap();
-                assert!(read_samples(&path, &[1, 2, 2], None).is_err(), "{end}");
+                assert!(read_samples(&path, None, &[1, 2, 2], None).is_err(), "{end}");
             }
             let mut longer = bytes.clone();
             longer.push(0);
             std::fs::write(&path, &longer).unwrap();
-            assert!(read_samples(&path, &[1, 2, 2], None).is_err());
+            assert!(read_samples(&path, None, &[1, 2, 2], None).is_err());
         }
     }
 
@@ -96,8 +96,8 @@ mod tests {
         let path = tests_dir("idx-limit").join("a.gz");
         let whole = gz(&idx(8, &[100_000, 4], &(0..400_000_u64).map(|i| (i * i / 7) as u8).collect::<Vec<_>>()));
         std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
-        assert_eq!(read_samples(&path, &[4], Some(1)).unwrap().count, 1);
-        assert!(read_samples(&path, &[4], None).is_err());
+        assert_eq!(read_samples(&path, None, &[4], Some(1)).unwrap().count, 1);
+        assert!(read_samples(&path, None, &[4], None).is_err());
     }
 
     #[test]
@@ -106,11 +106,11 @@ mod tests {
         for dimensions in [&[u32::MAX, 1024][..], &[1 << 20, 1024], &[u32::MAX; 255], &[1 << 31, 1 << 31, 1 << 31]] {
             for bytes in [idx(8, dimensions, &[0; 100]), gz(&idx(8, dimensions, &[0; 100]))] {
                 std::fs::write(&path, bytes).unwrap();
-                assert!(read_samples(&path, &[1024], None).is_err());
+                assert!(read_samples(&path, None, &[1024], None).is_err());
             }
         }
         std::fs::write(&path, idx(0x0a, &[1], &[0])).unwrap();
-        assert!(read_samples(&path, &[1], None).unwrap_err().to_string().contains("third byte"));
+        assert!(read_samples(&path, None, &[1], None).unwrap_err().to_string().contains("third byte"));
     }
 
     #[test]
@@ -118,9 +118,9 @@ mod tests {
         let path = tests_dir("idx-nan").join("a");
         let data: Vec<u8> = [0.0, 1.0, f32::NAN, 0.0].iter().flat_map(|v: &f32| v.to_be_bytes()).collect();
         std::fs::write(&path, idx(0x0d, &[2, 2], &data)).unwrap();
-        let error = read_samples(&path, &[2], None).unwrap_err();
+        let error = read_samples(&path, None, &[2], None).unwrap_err();
         assert!(matches!(error, DataError::NotFinite { sample: 1, .. }), "{error}");
-        assert_eq!(read_samples(&path, &[2], Some(1)).unwrap().values, [0.0, 1.0]);
+        assert_eq!(read_samples(&path, None, &[2], Some(1)).unwrap().values, [0.0, 1.0]);
     }
 
     #[test]

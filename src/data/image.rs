@@ -194,23 +194,23 @@ mod tests {
         let bytes = png((3, 2), ColorType::Grayscale, BitDepth::Eight, &[0, 1, 2, 3, 4, 255], |_| {});
         std::fs::write(&path, &bytes).unwrap();
         for shape in [&[2, 3][..], &[1, 2, 3], &[2, 3, 1], &[1, 1, 2, 3]] {
-            let samples = read_samples(&path, shape, None).unwrap();
+            let samples = read_samples(&path, None, shape, None).unwrap();
             assert_eq!((samples.values, samples.element), (vec![0.0, 1.0, 2.0, 3.0, 4.0, 255.0], Element::U8));
         }
         for shape in [&[3, 2][..], &[6], &[3, 2, 3], &[1, 3, 2], &[1]] {
-            let error = read_samples(&path, shape, None).unwrap_err().to_string();
+            let error = read_samples(&path, None, shape, None).unwrap_err().to_string();
             assert!(error.contains("2 high and 3 wide"), "{error}");
         }
         assert!(read_labels(&path, None).unwrap_err().to_string().contains("found images"));
         for end in 0..bytes.len() {
             std::fs::write(&path, &bytes[..end]).unwrap();
-            assert!(read_samples(&path, &[2, 3], None).is_err(), "{end}");
+            assert!(read_samples(&path, None, &[2, 3], None).is_err(), "{end}");
         }
         for at in 0..bytes.len() {
             let mut garbled = bytes.clone();
             garbled[at] ^= 0x55;
             std::fs::write(&path, garbled).unwrap();
-            let _ = read_samples(&path, &[2, 3], None);
+            let _ = read_samples(&path, None, &[2, 3], None);
         }
     }
 
@@ -219,24 +219,24 @@ mod tests {
         let path = tests_dir("png-colour").join("a.png");
         let write = |bytes: Vec<u8>| std::fs::write(&path, bytes).unwrap();
         write(png((2, 1), ColorType::Rgb, BitDepth::Eight, &[1, 2, 3, 4, 5, 6], |_| {}));
-        assert_eq!(read_samples(&path, &[3, 1, 2], None).unwrap().values, [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
-        assert_eq!(read_samples(&path, &[1, 2, 3], None).unwrap().values, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
-        assert!(read_samples(&path, &[1, 1, 2], None).unwrap_err().to_string().contains("RGB image"));
+        assert_eq!(read_samples(&path, None, &[3, 1, 2], None).unwrap().values, [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
+        assert_eq!(read_samples(&path, None, &[1, 2, 3], None).unwrap().values, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        assert!(read_samples(&path, None, &[1, 1, 2], None).unwrap_err().to_string().contains("RGB image"));
         write(png((2, 1), ColorType::Grayscale, BitDepth::Sixteen, &[255, 255, 1, 1], |_| {}));
-        assert_eq!(read_samples(&path, &[1, 2], None).unwrap().values, [255.0, 1.0]);
+        assert_eq!(read_samples(&path, None, &[1, 2], None).unwrap().values, [255.0, 1.0]);
         write(png((2, 1), ColorType::Grayscale, BitDepth::One, &[0b0100_0000], |_| {}));
-        assert_eq!(read_samples(&path, &[1, 2], None).unwrap().values, [0.0, 255.0]);
+        assert_eq!(read_samples(&path, None, &[1, 2], None).unwrap().values, [0.0, 255.0]);
         let palette: fn(&mut png::Encoder<&mut Vec<u8>>) = |e| e.set_palette(vec![9, 8, 7, 1, 2, 3]);
         write(png((2, 1), ColorType::Indexed, BitDepth::Eight, &[1, 0], palette));
-        assert_eq!(read_samples(&path, &[1, 2, 3], None).unwrap().values, [1.0, 2.0, 3.0, 9.0, 8.0, 7.0]);
+        assert_eq!(read_samples(&path, None, &[1, 2, 3], None).unwrap().values, [1.0, 2.0, 3.0, 9.0, 8.0, 7.0]);
         let transparent: fn(&mut png::Encoder<&mut Vec<u8>>) = |e| {
             e.set_palette(vec![9, 8, 7, 1, 2, 3]);
             e.set_trns(vec![0]);
         };
         write(png((2, 1), ColorType::Indexed, BitDepth::Eight, &[1, 0], transparent));
-        assert!(read_samples(&path, &[1, 2, 3], None).unwrap_err().to_string().contains("transparency"));
+        assert!(read_samples(&path, None, &[1, 2, 3], None).unwrap_err().to_string().contains("transparency"));
         write(png((1, 1), ColorType::Rgba, BitDepth::Eight, &[1, 0, 0, 255], |_| {}));
-        assert!(read_samples(&path, &[1, 1, 3], None).unwrap_err().to_string().contains("transparency"));
+        assert!(read_samples(&path, None, &[1, 1, 3], None).unwrap_err().to_string().contains("transparency"));
     }
 
     #[test]
@@ -248,25 +248,25 @@ mod tests {
         checksum.update(&bytes[12..29]);
         bytes[29..33].copy_from_slice(&checksum.sum().to_be_bytes());
         std::fs::write(&path, bytes).unwrap();
-        let error = read_samples(&path, &[1, 1], None).unwrap_err().to_string();
+        let error = read_samples(&path, None, &[1, 1], None).unwrap_err().to_string();
         assert!(error.contains("2147483647 high"), "{error}");
     }
 
     #[test]
     fn folders_are_read_in_order_of_names() {
         let dir = tests_dir("png-folder");
-        assert!(read_samples(&dir, &[1, 1], None).unwrap_err().to_string().contains("without .png"));
+        assert!(read_samples(&dir, None, &[1, 1], None).unwrap_err().to_string().contains("without .png"));
         for (name, value) in [("b.png", 2), ("a.PNG", 1), ("c.png", 3)] {
             let bytes = png((1, 1), ColorType::Grayscale, BitDepth::Eight, &[value], |_| {});
             std::fs::write(dir.join(name), bytes).unwrap();
         }
         std::fs::write(dir.join(".hidden.png"), b"").unwrap();
         std::fs::write(dir.join("labels.csv"), b"1\n2\n3\n").unwrap();
-        assert_eq!(read_samples(&dir, &[1, 1], None).unwrap().values, [1.0, 2.0, 3.0]);
+        assert_eq!(read_samples(&dir, None, &[1, 1], None).unwrap().values, [1.0, 2.0, 3.0]);
         std::fs::write(dir.join("c.png"), b"damaged").unwrap();
-        assert_eq!(read_samples(&dir, &[1, 1], Some(2)).unwrap().values, [1.0, 2.0]);
-        assert!(read_samples(&dir, &[1, 1], None).unwrap_err().to_string().contains("c.png"));
+        assert_eq!(read_samples(&dir, None, &[1, 1], Some(2)).unwrap().values, [1.0, 2.0]);
+        assert!(read_samples(&dir, None, &[1, 1], None).unwrap_err().to_string().contains("c.png"));
         std::fs::write(dir.join("d.jpg"), b"").unwrap();
-        assert!(read_samples(&dir, &[1, 1], None).unwrap_err().to_string().contains("d.jpg"));
+        assert!(read_samples(&dir, None, &[1, 1], None).unwrap_err().to_string().contains("d.jpg"));
     }
 }

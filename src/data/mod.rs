@@ -65,12 +65,19 @@ pub struct Samples {
 /// cannot hold every shape, may hold the sample flattened. Images are stored as the expected shape wants them, channels
 /// first or last.
 ///
+/// Of an `.npz` of several arrays, the one called `name`, the model's input, is taken.
+///
 /// With `limit`, samples after the first `limit` are neither stored nor, where the format allows it, read.
 ///
 /// # Errors
 /// If the file cannot be read, is damaged, holds other shapes, too much, nothing, or a value that is not finite.
-pub fn read_samples(path: &Path, expected_shape: &[usize], limit: Option<usize>) -> Result<Samples, DataError> {
-    read(path, &Wanted { purpose: Purpose::Samples, shape: expected_shape, limit })
+pub fn read_samples(
+    path: &Path,
+    name: Option<&str>,
+    expected_shape: &[usize],
+    limit: Option<usize>,
+) -> Result<Samples, DataError> {
+    read(path, &Wanted { purpose: Purpose::Samples, name, shape: expected_shape, limit })
 }
 
 /// Reads class labels, one whole number a sample, from the formats of [`read_samples`] but images.
@@ -78,7 +85,7 @@ pub fn read_samples(path: &Path, expected_shape: &[usize], limit: Option<usize>)
 /// # Errors
 /// As [`read_samples`], and if a value is not a whole number that fits a `u32`.
 pub fn read_labels(path: &Path, limit: Option<usize>) -> Result<Vec<u32>, DataError> {
-    let read = read(path, &Wanted { purpose: Purpose::Labels, shape: &[], limit })?;
+    let read = read(path, &Wanted { purpose: Purpose::Labels, name: None, shape: &[], limit })?;
     read.values
         .iter()
         .enumerate()
@@ -95,6 +102,8 @@ pub fn read_labels(path: &Path, limit: Option<usize>) -> Result<Vec<u32>, DataEr
 /// What a caller wants of a file.
 struct Wanted<'a> {
     purpose: Purpose,
+    /// The name of the model's input, if it matters.
+    name: Option<&'a str>,
     /// The shape of one sample.
     shape: &'a [usize],
     limit: Option<usize>,
@@ -170,19 +179,19 @@ mod tests {
     #[test]
     fn missing_files_and_unknown_formats_are_explained() {
         let dir = tests_dir("formats");
-        let error = read_samples(&dir.join("absent.npy"), &[2], None).unwrap_err().to_string();
+        let error = read_samples(&dir.join("absent.npy"), None, &[2], None).unwrap_err().to_string();
         assert!(error.contains("absent.npy"), "{error}");
         for (name, bytes) in
             [("photo.jpg", &b"\xff\xd8\xff\xe0"[..]), ("empty.npy", b""), ("x.npy", b"garbage"), ("z.gz", b"1,2")]
         {
             let path = dir.join(name);
             std::fs::write(&path, bytes).unwrap();
-            let error = read_samples(&path, &[2], None).unwrap_err();
+            let error = read_samples(&path, None, &[2], None).unwrap_err();
             assert!(matches!(error, DataError::UnknownFormat { .. }), "{name}: {error}");
         }
-        assert!(read_samples(&dir.join("x.npy"), &[2], Some(0)).is_err());
-        assert!(read_samples(&dir.join("x.npy"), &[0], None).is_err());
-        assert!(read_samples(&dir.join("x.npy"), &[usize::MAX, 3], None).is_err());
+        assert!(read_samples(&dir.join("x.npy"), None, &[2], Some(0)).is_err());
+        assert!(read_samples(&dir.join("x.npy"), None, &[0], None).is_err());
+        assert!(read_samples(&dir.join("x.npy"), None, &[usize::MAX, 3], None).is_err());
     }
 
     /// An empty folder for one test, beside the test program.

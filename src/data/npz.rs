@@ -20,7 +20,7 @@ pub(super) fn read(source: Source, wanted: &Wanted) -> Result<Samples, DataError
     let file = File::open(path).map_err(|source| DataError::Io { path: path.to_owned(), action: "be read", source })?;
     let mut archive = ZipArchive::new(BufReader::new(file)).map_err(|error| damaged(path, error))?;
     let names: Vec<String> = archive.file_names().filter(|name| !name.ends_with('/')).map(str::to_owned).collect();
-    let entry = choose(path, &names, wanted.purpose)?.to_owned();
+    let entry = choose(path, &names, wanted)?.to_owned();
     let mut array = archive.by_name(&entry).map_err(|error| damaged(path, error))?;
     numpy::read_from(path, &mut array, None, wanted)
 }
@@ -42,12 +42,15 @@ pub(super) fn write<'a, W: Write + Seek>(
     Ok(())
 }
 
-fn choose<'a>(path: &Path, entries: &'a [String], purpose: Purpose) -> Result<&'a str, DataError> {
-    let preferred = match purpose {
+fn choose<'a>(path: &Path, entries: &'a [String], wanted: &Wanted) -> Result<&'a str, DataError> {
+    let preferred = match wanted.purpose {
         Purpose::Samples => ["input", "x"],
         Purpose::Labels => ["labels", "y"],
     };
     let name = |entry: &'a str| entry.strip_suffix(".npy").unwrap_or(entry);
+    if let Some(own) = entries.iter().find(|entry| wanted.name == Some(name(entry))) {
+        return Ok(own);
+    }
     if let [only] = entries {
         return Ok(only);
     }
@@ -96,12 +99,12 @@ mod tests {
         let path = tests_dir("npz").join("a.npz");
         let bytes = npz(&[("y", &[2], &[7.0, 1.0]), ("other", &[1], &[0.0]), ("x", &[2, 2], &[1.0, 2.0, 3.0, 4.0])]);
         std::fs::write(&path, &bytes).unwrap();
-        assert_eq!(read_samples(&path, &[2], None).unwrap().values, [1.0, 2.0, 3.0, 4.0]);
-        assert_eq!(read_samples(&path, &[2], Some(1)).unwrap().values, [1.0, 2.0]);
+        assert_eq!(read_samples(&path, None, &[2], None).unwrap().values, [1.0, 2.0, 3.0, 4.0]);
+        assert_eq!(read_samples(&path, None, &[2], Some(1)).unwrap().values, [1.0, 2.0]);
         assert_eq!(read_labels(&path, None).unwrap(), [7, 1]);
         for end in 0..bytes.len() {
             std::fs::write(&path, &bytes[..end]).unwrap();
-            assert!(read_samples(&path, &[2], None).is_err(), "{end}");
+            assert!(read_samples(&path, None, &[2], None).is_err(), "{end}");
         }
     }
 
@@ -109,12 +112,13 @@ mod tests {
     fn one_array_needs_no_name_and_several_are_listed() {
         let path = tests_dir("npz-names").join("a.npz");
         std::fs::write(&path, npz(&[("arr_0", &[1, 2], &[1.0, 2.0])])).unwrap();
-        assert_eq!(read_samples(&path, &[2], None).unwrap().values, [1.0, 2.0]);
+        assert_eq!(read_samples(&path, None, &[2], None).unwrap().values, [1.0, 2.0]);
         std::fs::write(&path, npz(&[("a", &[1], &[1.0]), ("b", &[1], &[1.0])])).unwrap();
-        let error = read_samples(&path, &[1], None).unwrap_err().to_string();
+        assert_eq!(read_samples(&path, Some("b"), &[1], None).unwrap().values, [1.0]);
+        let error = read_samples(&path, Some("c"), &[1], None).unwrap_err().to_string();
         assert!(error.contains("2 arrays: a, b") && error.contains("input or x"), "{error}");
         std::fs::write(&path, npz(&[])).unwrap();
-        assert!(read_samples(&path, &[1], None).unwrap_err().to_string().contains("0 arrays"));
+        assert!(read_samples(&path, None, &[1], None).unwrap_err().to_string().contains("0 arrays"));
     }
 
     #[test]
@@ -126,13 +130,13 @@ mod tests {
         numpy::write(&mut archive, &[4], &[1.0, 2.0, 3.0, 4.0]).unwrap();
         let bytes = archive.finish().unwrap().into_inner();
         std::fs::write(&path, &bytes).unwrap();
-        assert_eq!(read_samples(&path, &[4], None).unwrap().values, [1.0, 2.0, 3.0, 4.0]);
+        assert_eq!(read_samples(&path, None, &[4], None).unwrap().values, [1.0, 2.0, 3.0, 4.0]);
         // None may panic; what still reads must be the same numbers.
         for at in 0..bytes.len() {
             let mut flipped = bytes.clone();
             flipped[at] ^= 1 << (at % 8);
             std::fs::write(&path, &flipped).unwrap();
-            if let Ok(samples) = read_samples(&path, &[4], None) {
+            if let Ok(samples) = read_samples(&path, None, &[4], None) {
                 assert_eq!(samples.values, [1.0, 2.0, 3.0, 4.0]);
             }
         }

@@ -221,15 +221,15 @@ mod tests {
             let header = format!("{{'descr': '|u1', 'fortran_order': {fortran}, 'shape': (2, 2, 3), }} \n");
             let bytes = npy(&header, data);
             std::fs::write(&path, &bytes).unwrap();
-            let samples = read_samples(&path, &[1, 2, 3], None).unwrap();
+            let samples = read_samples(&path, None, &[1, 2, 3], None).unwrap();
             assert_eq!((samples.count, samples.element, samples.shape), (2, Element::U8, vec![1, 2, 3]));
             assert_eq!(samples.values, (0..12).map(f64::from).collect::<Vec<_>>());
-            assert_eq!(read_samples(&path, &[2, 3], Some(1)).unwrap().values, [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
-            assert_eq!(read_samples(&path, &[2, 2, 3], None).unwrap().values.len(), 12);
-            assert!(read_samples(&path, &[6], None).unwrap_err().to_string().contains("reshape"));
+            assert_eq!(read_samples(&path, None, &[2, 3], Some(1)).unwrap().values, [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+            assert_eq!(read_samples(&path, None, &[2, 2, 3], None).unwrap().values.len(), 12);
+            assert!(read_samples(&path, None, &[6], None).unwrap_err().to_string().contains("reshape"));
             for end in 0..bytes.len() {
                 std::fs::write(&path, &bytes[..end]).unwrap();
-                assert!(read_samples(&path, &[2, 3], None).is_err(), "{end}");
+                assert!(read_samples(&path, None, &[2, 3], None).is_err(), "{end}");
             }
         }
     }
@@ -243,7 +243,7 @@ mod tests {
             write(&mut bytes, shape, &values).unwrap();
             assert_eq!((bytes.len() - 48) % 64, 0);
             std::fs::write(&path, bytes).unwrap();
-            assert_eq!(read_samples(&path, &[3], None).unwrap().values, values);
+            assert_eq!(read_samples(&path, None, &[3], None).unwrap().values, values);
         }
     }
 
@@ -268,10 +268,10 @@ mod tests {
             "{",
         ] {
             std::fs::write(&path, npy(header, &[0; 24])).unwrap();
-            assert!(read_samples(&path, &[3], None).is_err(), "{header}");
+            assert!(read_samples(&path, None, &[3], None).is_err(), "{header}");
         }
         std::fs::write(&path, b"\x93NUMPY\x02\x00\xff\xff\xff\xff{").unwrap();
-        assert!(read_samples(&path, &[3], None).unwrap_err().to_string().contains("10000"));
+        assert!(read_samples(&path, None, &[3], None).unwrap_err().to_string().contains("10000"));
     }
 
     #[test]

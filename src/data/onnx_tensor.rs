@@ -150,12 +150,12 @@ mod tests {
         ] {
             let bytes = tensor.encode_to_vec();
             std::fs::write(&path, &bytes).unwrap();
-            let samples = read_samples(&path, &[1, 2], None).unwrap();
+            let samples = read_samples(&path, None, &[1, 2], None).unwrap();
             assert_eq!((samples.values, samples.element), (vec![1.0, 2.0, 3.0, 4.0], element));
-            assert_eq!(read_samples(&path, &[2], Some(1)).unwrap().values, [1.0, 2.0]);
+            assert_eq!(read_samples(&path, None, &[2], Some(1)).unwrap().values, [1.0, 2.0]);
             for end in 0..bytes.len() {
                 std::fs::write(&path, &bytes[..end]).unwrap();
-                assert!(read_samples(&path, &[1, 2], None).is_err(), "{end}");
+                assert!(read_samples(&path, None, &[1, 2], None).is_err(), "{end}");
             }
         }
     }

@@ -147,13 +147,13 @@ mod tests {
         let logits = Output { name: "a,\"b\"/logits", shape: &[2, 3], values: &VALUES };
         for name in ["a.npy", "a.npz", "a.CSV"] {
             write_outputs(&dir.join(name), &[logits]).unwrap();
-            let back = read_samples(&dir.join(name), &[3], None);
+            let back = read_samples(&dir.join(name), None, &[3], None);
             let back = back.unwrap();
             assert_eq!((back.count, back.element, &back.values[..]), (2, Element::Float, &VALUES[..]));
         }
         let input = Output { name: "input", shape: &[1], values: &[7.0] };
         write_outputs(&dir.join("two.npz"), &[logits, input]).unwrap();
-        assert_eq!(read_samples(&dir.join("two.npz"), &[1], None).unwrap().values, [7.0]);
+        assert_eq!(read_samples(&dir.join("two.npz"), None, &[1], None).unwrap().values, [7.0]);
         write_outputs(&dir.join("a.json"), &[logits, input]).unwrap();
         let json: serde_json::Value = serde_json::from_slice(&std::fs::read(dir.join("a.json")).unwrap()).unwrap();
         assert_eq!(json["a,\"b\"/logits"][1][2].as_f64(), Some(1.0 / 3.0));

@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     fn split(found: &[usize], shape: &[usize], may_flatten: bool) -> Result<(usize, usize), String> {
-        let wanted = Wanted { purpose: Purpose::Samples, shape, limit: None };
+        let wanted = Wanted { purpose: Purpose::Samples, name: None, shape, limit: None };
         let plan = plan(Path::new("f"), found, &wanted, may_flatten).map_err(|e| e.to_string())?;
         Ok((plan.declared, plan.size))
     }

@@ -118,13 +118,13 @@ mod tests {
         ] {
             let path = dir.join(name);
             std::fs::write(&path, text).unwrap();
-            let samples = read_samples(&path, &[1, 2, 2], None).unwrap();
+            let samples = read_samples(&path, None, &[1, 2, 2], None).unwrap();
             assert_eq!((samples.count, samples.element), (2, Element::Int));
             assert_eq!(samples.values, (1..=8).map(f64::from).collect::<Vec<_>>());
-            assert_eq!(read_samples(&path, &[4], Some(1)).unwrap().count, 1);
+            assert_eq!(read_samples(&path, None, &[4], Some(1)).unwrap().count, 1);
             for end in (0..text.len()).filter(|&end| text.is_char_boundary(end)) {
                 std::fs::write(&path, &text[..end]).unwrap();
-                let _ = read_samples(&path, &[4], None);
+                let _ = read_samples(&path, None, &[4], None);
             }
         }
     }
@@ -133,7 +133,7 @@ mod tests {
     fn fractions_and_labels() {
         let path = tests_dir("csv-labels").join("a.csv");
         std::fs::write(&path, "1.5\n2\n").unwrap();
-        assert_eq!(read_samples(&path, &[1], None).unwrap().element, Element::Float);
+        assert_eq!(read_samples(&path, None, &[1], None).unwrap().element, Element::Float);
         assert!(matches!(read_labels(&path, None), Err(DataError::Label { sample: 0, .. })));
         std::fs::write(&path, "label\n4294967295\n0\n").unwrap();
         assert_eq!(read_labels(&path, None).unwrap(), [u32::MAX, 0]);
@@ -157,10 +157,10 @@ mod tests {
             (&long, "row of more than"),
         ] {
             std::fs::write(&path, text).unwrap();
-            let error = read_samples(&path, &[2], None).unwrap_err().to_string();
+            let error = read_samples(&path, None, &[2], None).unwrap_err().to_string();
             assert!(error.contains(says), "{error}");
         }
         std::fs::write(&path, b"1,\xff\n").unwrap();
-        assert!(read_samples(&path, &[2], None).unwrap_err().to_string().contains("UTF-8"));
+        assert!(read_samples(&path, None, &[2], None).unwrap_err().to_string().contains("UTF-8"));
     }
 }

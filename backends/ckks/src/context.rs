@@ -288,36 +288,3 @@ pub(crate) fn check_scale(operation: &'static str, scale: &Scale) -> Result<(), 
         Err(Error::ScaleRange { operation, limit: SCALE_LIMIT })
     }
 }
-
-/// The scale as a float, to a few units in the last place. Unlike [`Scale::to_f64`] it does not overflow on the way,
-/// where exponents are large but their powers nearly cancel, as in the scales of high powers of a ciphertext.
-pub(crate) fn scale_to_f64(scale: &Scale) -> f64 {
-    let (mut mantissa, mut exponent) = (1.0, i64::from(scale.twos()));
-    for (base, power) in scale.factors() {
-        let log = (base as f64).log2().round();
-        mantissa *= (base as f64 / log.exp2()).powi(power);
-        exponent += log as i64 * i64::from(power);
-    }
-    let half = exponent / 2;
-    mantissa * (half as f64).exp2() * ((exponent - half) as f64).exp2()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn scales_with_large_exponents_are_floats() {
-        let q = 1_099_511_480_321;
-        let near_one = Scale::prime(q).over(&Scale::power_of_two(40));
-        let mut scale = Scale::power_of_two(33);
-        for exponent in 1..=60 {
-            scale = scale.times(&near_one);
-            let wanted = 33f64.exp2() * (q as f64 / 40f64.exp2()).powi(exponent);
-            assert!((scale_to_f64(&scale) / wanted - 1.0).abs() < 1e-13, "{scale:?}");
-        }
-        for scale in [Scale::power_of_two(-30), Scale::prime(97), Scale::power_of_two(1000)] {
-            assert_eq!(scale_to_f64(&scale), scale.to_f64());
-        }
-    }
-}

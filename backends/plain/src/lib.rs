@@ -9,7 +9,8 @@ mod circuit;
 mod reference;
 
 pub use circuit::{Clear, ClearClient, ClearEngine, ClearEvaluator};
-pub use reference::{Reference, evaluate, evaluate_samples};
+pub use hec_runtime::{evaluate, evaluate_samples};
+pub use reference::Reference;
 
 use hec_runtime::EngineBackend;
 

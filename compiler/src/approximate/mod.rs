@@ -5,6 +5,8 @@
 //! made on what the samples show at its site, with the replacements before it already in place.
 
 mod activation;
+mod answers;
+mod decompose;
 mod pool;
 mod search;
 mod traced;
@@ -49,6 +51,9 @@ pub struct Approximation {
     /// The share of held-back samples whose answer may change (or become wrong, if there are labels): with more, the model is
     /// refused. `None` aims at [`DEFAULT_DROP`], and goes on with the best if that is not reached.
     pub max_accuracy_drop: Option<f64>,
+    /// The largest root mean square error of the outputs on held-back samples, as a share of their standard deviation: for
+    /// models that answer with numbers. With more, the model is refused.
+    pub max_output_error: Option<f64>,
     /// The classes of the calibration samples, if they are known.
     pub labels: Option<Vec<usize>>,
     /// How maximum pooling is replaced.
@@ -60,7 +65,13 @@ pub struct Approximation {
 impl Default for Approximation {
     /// Nothing refused, no labels, a quarter of margin.
     fn default() -> Self {
-        Self { max_accuracy_drop: None, labels: None, max_pooling: MaxPooling::Auto, margin: 0.25 }
+        Self {
+            max_accuracy_drop: None,
+            max_output_error: None,
+            labels: None,
+            max_pooling: MaxPooling::Auto,
+            margin: 0.25,
+        }
     }
 }
 
@@ -211,21 +222,27 @@ pub(crate) fn replace(
 }
 
 /// The replaced model, what was replaced, and how the choice was made; `None` if nothing has to be replaced or there are no
-/// samples to fit on.
+/// samples to fit on. If `client` goes on from the outputs, answers are compared after it.
 ///
 /// # Errors
 /// If a replacement cannot be fitted.
 pub fn run(
     graph: &TensorGraph,
+    client: Option<&TensorGraph>,
     samples: &Samples,
     asked: &Approximation,
 ) -> Result<Option<(TensorGraph, Summary)>, CompileError> {
-    let sites = sites(graph, asked.max_pooling);
-    if sites.is_empty() || traced::count(graph, samples) < MIN_SAMPLES {
+    if traced::count(graph, samples) < MIN_SAMPLES {
         return Ok(None);
     }
-    let (graph, summary) = search::climb(graph, &sites, samples, asked)?;
-    if asked.max_accuracy_drop.is_some() && !summary.within_budget() {
+    let decomposed = decompose::decompose(graph)?.map(|graph| crate::passes::run(&graph)).transpose()?;
+    let graph = decomposed.as_ref().unwrap_or(graph);
+    let sites = sites(graph, asked.max_pooling);
+    if sites.is_empty() {
+        return Ok(None);
+    }
+    let (graph, summary) = search::climb(graph, client, &sites, samples, asked)?;
+    if (asked.max_accuracy_drop.is_some() || asked.max_output_error.is_some()) && !summary.within_budget() {
         return Err(CompileError::Accuracy { summary: Box::new(summary) });
     }
     Ok(Some((graph, summary)))

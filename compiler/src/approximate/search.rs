@@ -8,8 +8,10 @@ use std::fmt;
 use std::ops::Range;
 
 use hec_ir::graph::Value;
-use hec_ir::tensor::{Op, Tensor, TensorGraph, TensorType};
+use hec_ir::tensor::{Tensor, TensorGraph, TensorType};
+use rayon::prelude::*;
 
+use super::answers::{Answers, evaluate};
 use super::traced::count;
 use super::{Approximation, DEFAULT_DROP, MIN_SAMPLES, Replacement, Rung, Site, Targets, replace};
 use crate::error::CompileError;
@@ -24,6 +26,8 @@ pub struct Candidate {
     pub depth: usize,
     /// The share of held-back samples with the wanted answer.
     pub accuracy: f64,
+    /// The root mean square of the outputs' errors on held-back samples, as a share of their standard deviation.
+    pub output_error: f64,
 }
 
 /// What was replaced, and why so.
@@ -41,12 +45,17 @@ pub struct Summary {
     pub held_back: usize,
     /// The share that was allowed to be lost.
     pub allowed: f64,
+    /// As of the candidate that was chosen.
+    pub output_error: f64,
+    /// The largest output error that was allowed.
+    pub allowed_error: Option<f64>,
 }
 
 impl Summary {
     /// Whether the budget was kept.
     pub fn within_budget(&self) -> bool {
-        self.accuracy.0 - self.accuracy.1 <= self.allowed + 1e-9
+        let error = self.allowed_error.is_none_or(|allowed| self.output_error <= allowed);
+        error && self.accuracy.0 - self.accuracy.1 <= self.allowed + 1e-9
     }
 }
 
@@ -71,12 +80,20 @@ impl fmt::Display for Summary {
         for (i, candidate) in self.candidates.iter().enumerate() {
             let rungs: Vec<String> = candidate.rungs.iter().map(Rung::to_string).collect();
             let accuracy = 100.0 * candidate.accuracy;
-            writeln!(f, "  {i:>3}  depth {:>2}  {accuracy:>6.2} %  {}", candidate.depth, rungs.join(", "))?;
+            let error = 100.0 * candidate.output_error;
+            writeln!(
+                f,
+                "  {i:>3}  depth {:>2}  {accuracy:>6.2} %  error {error:>5.1} %  {}",
+                candidate.depth,
+                rungs.join(", ")
+            )?;
         }
         let (before, after) = self.accuracy;
+        let error = 100.0 * self.output_error;
+        let allowed_error = self.allowed_error.map_or(String::new(), |e| format!(" of the {:.1} % allowed", 100.0 * e));
         write!(
             f,
-            "  {:.2} % instead of {:.2} %; {:.2} points may be lost{}",
+            "  {:.2} % instead of {:.2} %; {:.2} points may be lost; outputs are off by {error:.1} % of their spread{allowed_error}{}",
             100.0 * after,
             100.0 * before,
             100.0 * self.allowed,
@@ -91,21 +108,25 @@ struct Tried {
     graph: TensorGraph,
     replacements: Vec<Replacement>,
     accuracy: f64,
+    output_error: f64,
 }
 
 struct Search<'a> {
     graph: &'a TensorGraph,
+    client: Option<&'a TensorGraph>,
     sites: &'a [Site],
     fit: Samples,
     targets: Targets,
     held: Samples,
-    wanted: Vec<usize>,
+    own: Answers,
+    wanted: Answers,
     asked: &'a Approximation,
     candidates: Vec<Candidate>,
 }
 
 pub(super) fn climb(
     graph: &TensorGraph,
+    client: Option<&TensorGraph>,
     sites: &[Site],
     samples: &Samples,
     asked: &Approximation,
@@ -115,20 +136,21 @@ pub(super) fn climb(
     let half = total / 2;
     let fitted = (FIT_ELEMENTS / elements(graph).max(1)).clamp(MIN_SAMPLES / 2, FIT_SAMPLES).min(half);
     let (fit, held) = (part(graph, samples, 0..fitted), part(graph, samples, half..total));
-    let own = answers(graph, &held)?;
+    let own = Answers::of(graph, client, &held)?;
     let labelled = asked.labels.is_some();
     let wanted = match &asked.labels {
         None => own.clone(),
-        Some(labels) if labels.len() == total => labels[half..].to_vec(),
+        Some(labels) if labels.len() == total => own.clone().labelled(&labels[half..]),
         Some(labels) => {
             let reason = format!("expected a label for each of {total} samples, found {}", labels.len());
             return Err(CompileError::Option { name: "calibrate-labels", reason });
         }
     };
-    let before = share(&own, &wanted);
+    let before = own.share(&wanted);
     let targets = targets(graph, sites, &fit)?;
-    let mut search = Search { graph, sites, fit, targets, held, wanted, asked, candidates: Vec::new() };
-    let enough = |tried: &Tried| before - tried.accuracy <= allowed + 1e-9;
+    let mut search = Search { graph, client, sites, fit, targets, held, own, wanted, asked, candidates: Vec::new() };
+    let close = |error: f64| asked.max_output_error.is_none_or(|most| error <= most);
+    let enough = |tried: &Tried| before - tried.accuracy <= allowed + 1e-9 && close(tried.output_error);
     let mut best = search.attempt(vec![0; sites.len()])?;
     while !enough(&best) {
         let mut next: Option<(Tried, f64)> = None;
@@ -141,7 +163,11 @@ pub(super) fn climb(
             let added =
                 depth(sites[site].ladder[rungs[site]]) as f64 - depth(sites[site].ladder[rungs[site] - 1]) as f64;
             let tried = search.attempt(rungs)?;
-            let gain = (tried.accuracy - best.accuracy) / added.max(0.5);
+            let mut gained = tried.accuracy - best.accuracy;
+            if before - best.accuracy <= allowed + 1e-9 {
+                gained = best.output_error - tried.output_error;
+            }
+            let gain = gained / added.max(0.5);
             if next.as_ref().is_none_or(|(_, most)| gain > *most) {
                 next = Some((tried, gain));
             }
@@ -167,8 +193,10 @@ pub(super) fn climb(
         candidates: search.candidates,
         accuracy: (before, best.accuracy),
         labelled,
-        held_back: search.wanted.len(),
+        held_back: search.wanted.samples(),
         allowed,
+        output_error: best.output_error,
+        allowed_error: asked.max_output_error,
     };
     Ok((best.graph, summary))
 }
@@ -197,15 +225,19 @@ const MAX_TRIES: usize = 48;
 
 /// The model's own values at the sites.
 fn targets(graph: &TensorGraph, sites: &[Site], samples: &Samples) -> Result<Targets, CompileError> {
-    let mut targets = Targets::new();
-    for sample in 0..count(graph, samples) {
+    let one = |sample: usize| -> Result<Vec<(Value, Tensor)>, CompileError> {
+        let mut kept = Vec::new();
         let mut keep = |value: Value, tensor: &Tensor| {
             if sites.iter().any(|site| site.value == value) {
-                targets.entry(value).or_default().push(tensor.clone());
+                kept.push((value, tensor.clone()));
             }
         };
         evaluate(graph, samples, sample, &mut keep)?;
-    }
+        Ok(kept)
+    };
+    let all: Vec<_> = (0..count(graph, samples)).into_par_iter().map(one).collect::<Result<_, _>>()?;
+    let mut targets = Targets::new();
+    all.into_iter().flatten().for_each(|(value, tensor)| targets.entry(value).or_default().push(tensor));
     Ok(targets)
 }
 
@@ -214,10 +246,11 @@ impl Search<'_> {
         let chosen: Vec<Rung> = self.sites.iter().zip(&rungs).map(|(site, &rung)| site.ladder[rung]).collect();
         let (graph, replacements) =
             replace(self.graph, self.sites, &chosen, &self.fit, &self.targets, self.asked.margin)?;
-        let accuracy = share(&answers(&graph, &self.held)?, &self.wanted);
+        let answers = Answers::of(&graph, self.client, &self.held)?;
+        let (accuracy, output_error) = (answers.share(&self.wanted), answers.error(&self.own));
         let depth = chosen.iter().map(|&rung| depth(rung)).sum();
-        self.candidates.push(Candidate { rungs: chosen, depth, accuracy });
-        Ok(Tried { rungs, graph, replacements, accuracy })
+        self.candidates.push(Candidate { rungs: chosen, depth, accuracy, output_error });
+        Ok(Tried { rungs, graph, replacements, accuracy, output_error })
     }
 }
 
@@ -232,66 +265,4 @@ fn depth(rung: Rung) -> usize {
         Rung::Tournament(n) => 4 * degree(n),
         Rung::Average => 0,
     }
-}
-
-/// The position of the largest value of the first output, for every sample; a value of its own rank if there is one alone.
-fn answers(graph: &TensorGraph, samples: &Samples) -> Result<Vec<usize>, CompileError> {
-    let mut all = Vec::new();
-    for sample in 0..count(graph, samples) {
-        let values = evaluate(graph, samples, sample, &mut |_, _| ())?;
-        let output = graph.outputs().first().and_then(|output| values[output.value.index()].as_ref());
-        let values = output.map_or(&[][..], Tensor::values);
-        let largest = values.iter().enumerate().max_by(|(i, a), (j, b)| a.total_cmp(b).then(j.cmp(i)));
-        all.push(match values {
-            // A single number is a class by its sign.
-            [one] => usize::from(*one > 0.0),
-            _ => largest.map_or(0, |(i, _)| i),
-        });
-    }
-    Ok(all)
-}
-
-fn share(found: &[usize], wanted: &[usize]) -> f64 {
-    let right = found.iter().zip(wanted).filter(|(a, b)| a == b).count();
-    right as f64 / wanted.len().max(1) as f64
-}
-
-/// All values of one sample; those that are used up are dropped.
-fn evaluate(
-    graph: &TensorGraph,
-    samples: &Samples,
-    sample: usize,
-    see: &mut dyn FnMut(Value, &Tensor),
-) -> Result<Vec<Option<Tensor>>, CompileError> {
-    let mut values: Vec<Option<Tensor>> = Vec::with_capacity(graph.len());
-    let mut uses = graph.use_counts();
-    for (at, node) in graph.nodes() {
-        let value = match (node.op(), node.ty().known()) {
-            (Op::Input(input), Some(ty)) => {
-                let elements = ty.elements();
-                let all = samples.get(&input.name).map_or(&[][..], Vec::as_slice);
-                let own = all.get(sample * elements..(sample + 1) * elements).unwrap_or(&[]);
-                let tensor = Tensor::from_values(ty.element, &ty.shape, own.to_vec());
-                Some(tensor.map_err(|cause| super::at(node.origin().as_str(), cause))?)
-            }
-            (op, _) => {
-                let operands: Option<Vec<&Tensor>> =
-                    node.operands().iter().map(|operand| values[operand.index()].as_ref()).collect();
-                let result = operands.map(|operands| op.evaluate(&operands)).transpose();
-                result.map_err(|cause| super::at(node.origin().as_str(), cause))?
-            }
-        };
-        if let Some(value) = &value {
-            see(at, value);
-        }
-        values.push(value);
-        for operand in node.operands() {
-            let left: &mut u32 = &mut uses[Value::index(*operand)];
-            *left -= 1;
-            if *left == 0 {
-                values[operand.index()] = None;
-            }
-        }
-    }
-    Ok(values)
 }

@@ -3,6 +3,8 @@
 use hec_ir::graph::{Builder, Origin, Value};
 use hec_ir::tensor::{Op, Tensor, TensorGraph, Tensors};
 
+use rayon::prelude::*;
+
 use super::at;
 use crate::error::CompileError;
 use crate::ranges::Samples;
@@ -71,7 +73,7 @@ impl Traced {
                     tensors.map(|tensors| op.evaluate(&tensors))
                 };
                 let count = if constant && self.samples != 1 { 1 } else { self.samples };
-                let all: Option<Result<Vec<Tensor>, _>> = (0..count).map(evaluate).collect();
+                let all: Option<Result<Vec<Tensor>, _>> = (0..count).into_par_iter().map(evaluate).collect();
                 all.unwrap_or(Ok(Vec::new())).map_err(|cause| at(origin, cause))?
             }
         };

@@ -42,7 +42,7 @@ pub const PASSES: &[Pass] = &[
         run: functions::recognise,
     },
     Pass {
-        name: "complete-squares",
+        name: REWRITES,
         description: "a x^2 + b x + c becomes one squaring between two affine maps",
         run: polynomials::complete_squares,
     },
@@ -57,6 +57,18 @@ pub const PASSES: &[Pass] = &[
         run: squash::run,
     },
 ];
+
+/// Runs those passes that find out what a model computes, before any that rewrites it for encrypted arithmetic.
+///
+/// # Errors
+/// If a rewritten node does not fit its operands.
+pub fn recognise(graph: &TensorGraph) -> Result<TensorGraph, GraphError> {
+    let mut passes = PASSES.iter().take_while(|pass| pass.name != REWRITES);
+    passes.try_fold(graph.clone(), |graph, pass| pass.run(&graph))
+}
+
+/// The first pass that rewrites for encrypted arithmetic.
+const REWRITES: &str = "complete-squares";
 
 /// Runs all passes.
 ///

@@ -9,11 +9,12 @@ use hec_ir::matrix::{Block, BlockMatrix};
 use hec_ir::slots::Gather;
 
 use super::Tiling;
-use super::segment::{Needed, Segment};
+use super::segment::{Needed, Reads, Segment};
 
 /// `circuit` with the segments of `tilings`, which are in order, computed tile by tile.
-pub(super) fn tiled(circuit: &Circuit, tilings: &[Tiling]) -> Result<Circuit, GraphError> {
-    let mut emit = Emit { circuit, builder: Builder::new(circuit.context().clone()), values: BTreeMap::new() };
+pub(super) fn tiled(reads: &Reads<'_>, tilings: &[Tiling]) -> Result<Circuit, GraphError> {
+    let circuit = reads.circuit;
+    let mut emit = Emit { reads, circuit, builder: Builder::new(circuit.context().clone()), values: BTreeMap::new() };
     let mut tilings = tilings.iter().peekable();
     for (value, node) in circuit.nodes() {
         if let Some(tiling) = tilings.peek().filter(|tiling| tiling.segment.start < value) {
@@ -36,6 +37,7 @@ pub(super) fn tiled(circuit: &Circuit, tilings: &[Tiling]) -> Result<Circuit, Gr
 }
 
 struct Emit<'a> {
+    reads: &'a Reads<'a>,
     circuit: &'a Circuit,
     builder: Builder<Ckks>,
     /// What has become of the circuit's values.
@@ -63,7 +65,7 @@ impl Emit<'_> {
     fn rows(&mut self, segment: &Segment, tiles: &[Vec<u32>]) -> Result<Value, GraphError> {
         let mut parts = Vec::new();
         for tile in tiles {
-            let needed = segment.needed(self.circuit, segment.end, tile);
+            let needed = segment.needed(self.reads, segment.end, tile);
             parts.push(self.tile(segment, &needed, segment.end)?);
         }
         self.builder.set_origin(self.circuit.node(segment.end).origin().clone());
@@ -81,7 +83,7 @@ impl Emit<'_> {
         let rows: Vec<u32> = (0..combine.matrix.rows() as u32).collect();
         let mut sum = None;
         for tile in tiles {
-            let needed = segment.needed(self.circuit, operand, tile);
+            let needed = segment.needed(self.reads, operand, tile);
             let part = self.tile(segment, &needed, operand)?;
             self.builder.set_origin(end.origin().clone());
             let matrix = self.part_of(&combine.matrix, &rows, tile)?;
@@ -118,7 +120,7 @@ impl Emit<'_> {
                 Op::Input(_) => return Err(self.wrong("an input inside a segment")),
                 Op::Combine(combine) => {
                     let x = part(self, source.operands()[0])?;
-                    let columns = columns_of(&combine.matrix, rows);
+                    let columns = self.reads.columns(node, &combine.matrix, rows);
                     let operand = self.subset(&x, &columns)?;
                     let matrix = self.part_of(&combine.matrix, rows, &columns)?;
                     let bias = rows.iter().map(|&row| combine.bias[row as usize]).collect();
@@ -218,16 +220,6 @@ impl Emit<'_> {
         let cause = TypeError::new(format!("tiling: {what}"));
         GraphError { origin: self.builder.origin().clone(), op: "tile".to_owned(), cause }
     }
-}
-
-/// The columns that some rows read, ascending.
-fn columns_of(matrix: &BlockMatrix<i32>, rows: &[u32]) -> Vec<u32> {
-    let reads = |block: &&Block<i32>| block.rows.iter().any(|row| rows.binary_search(row).is_ok());
-    let mut columns: Vec<u32> =
-        matrix.blocks().iter().filter(reads).flat_map(|block| block.cols.iter().copied()).collect();
-    columns.sort_unstable();
-    columns.dedup();
-    columns
 }
 
 /// Of a block's indices those that are wanted: their places in the block, and among the wanted, which ascend.

@@ -1,9 +1,8 @@
 //! Segments of a circuit, and what their tiles need.
 
-use std::collections::BTreeSet;
-
 use hec_ir::ckks::{Circuit, Op, ciphertext_bytes};
 use hec_ir::graph::Value;
+use hec_ir::matrix::BlockMatrix;
 
 use super::array_bytes;
 
@@ -70,6 +69,64 @@ pub(super) struct Segment {
     pub(super) nodes: Vec<Value>,
 }
 
+/// A circuit, and which blocks of its combines each row reads.
+pub(super) struct Reads<'a> {
+    pub(super) circuit: &'a Circuit,
+    /// For each node that is a combine: where the blocks of a row start in `blocks`, for one row more than there are.
+    starts: Vec<Vec<u32>>,
+    blocks: Vec<Vec<u32>>,
+}
+
+impl<'a> Reads<'a> {
+    pub(super) fn new(circuit: &'a Circuit) -> Self {
+        let mut reads = Self { circuit, starts: Vec::new(), blocks: Vec::new() };
+        for (_, node) in circuit.nodes() {
+            let (mut starts, mut all) = (Vec::new(), Vec::new());
+            if let Op::Combine(combine) = node.op() {
+                let matrix = &combine.matrix;
+                starts = vec![0u32; matrix.rows() + 1];
+                let rows = || matrix.blocks().iter().enumerate().flat_map(|(i, b)| b.rows.iter().map(move |&r| (i, r)));
+                rows().for_each(|(_, row)| starts[row as usize + 1] += 1);
+                (1..starts.len()).for_each(|row| starts[row] += starts[row - 1]);
+                let mut next = starts.clone();
+                all = vec![0; starts.last().map_or(0, |&end| end as usize)];
+                for (block, row) in rows() {
+                    all[next[row as usize] as usize] = block as u32;
+                    next[row as usize] += 1;
+                }
+            }
+            reads.starts.push(starts);
+            reads.blocks.push(all);
+        }
+        reads
+    }
+
+    /// The blocks that some rows of a combine read, ascending.
+    fn blocks(&self, combine: Value, rows: &[u32]) -> Vec<u32> {
+        let (starts, blocks) = (&self.starts[combine.index()], &self.blocks[combine.index()]);
+        let of = |&row: &u32| &blocks[starts[row as usize] as usize..starts[row as usize + 1] as usize];
+        let mut all: Vec<u32> = rows.iter().flat_map(of).copied().collect();
+        sort(&mut all);
+        all
+    }
+
+    /// The columns that some rows of a combine read, ascending.
+    pub(super) fn columns(&self, combine: Value, matrix: &BlockMatrix<i32>, rows: &[u32]) -> Vec<u32> {
+        let of = |block: u32| matrix.blocks()[block as usize].cols.iter().copied();
+        let mut columns: Vec<u32> = self.blocks(combine, rows).into_iter().flat_map(of).collect();
+        sort(&mut columns);
+        columns
+    }
+}
+
+/// Ascending, each once.
+fn sort(elements: &mut Vec<u32>) {
+    if !elements.is_sorted_by(|a, b| a < b) {
+        elements.sort_unstable();
+        elements.dedup();
+    }
+}
+
 /// For the start and then each node of a segment, the elements that are needed, ascending.
 pub(super) struct Needed(pub(super) Vec<Vec<u32>>);
 
@@ -91,13 +148,14 @@ impl Segment {
     }
 
     /// Rows or columns in the order in which tiles take them; `None` if the segment cannot be cut so.
-    pub(super) fn order(&self, circuit: &Circuit, split: Split) -> Option<Vec<u32>> {
+    pub(super) fn order(&self, reads: &Reads<'_>, split: Split) -> Option<Vec<u32>> {
+        let circuit = reads.circuit;
         let value = if split.by_columns() { self.summed(circuit)? } else { self.end };
         let all = 0..circuit.ty(value).length as u32;
         if matches!(split, Split::Rows | Split::Columns) {
             return Some(all.collect());
         }
-        let first = |row: u32| self.needed(circuit, value, &[row]).0[0].first().copied().unwrap_or(0);
+        let first = |row: u32| self.needed(reads, value, &[row]).0[0].first().copied().unwrap_or(0);
         let mut keyed: Vec<(u32, u32)> = all.map(|row| (first(row), row)).collect();
         keyed.sort_unstable();
         Some(keyed.into_iter().map(|(_, row)| row).collect())
@@ -111,19 +169,24 @@ impl Segment {
     }
 
     /// What the elements `rows` of `value` need.
-    pub(super) fn needed(&self, circuit: &Circuit, value: Value, rows: &[u32]) -> Needed {
-        let mut needed: Vec<BTreeSet<u32>> = vec![BTreeSet::new(); self.nodes.len() + 1];
-        needed[self.place(value)] = rows.iter().copied().collect();
+    pub(super) fn needed(&self, reads: &Reads<'_>, value: Value, rows: &[u32]) -> Needed {
+        let circuit = reads.circuit;
+        let mut needed: Vec<Vec<u32>> = vec![Vec::new(); self.nodes.len() + 1];
+        needed[self.place(value)] = rows.to_vec();
         for &node in self.nodes.iter().rev() {
-            let rows = std::mem::take(&mut needed[self.place(node)]);
+            // All that use this value were seen: what they need is complete.
+            let mut rows = std::mem::take(&mut needed[self.place(node)]);
+            sort(&mut rows);
             let operands = circuit.node(node).operands();
             if !rows.is_empty() {
                 match circuit.node(node).op() {
                     Op::Input(_) => {}
                     Op::Combine(combine) => {
-                        let reads = combine.matrix.blocks().iter().filter(|b| b.rows.iter().any(|r| rows.contains(r)));
-                        let columns = reads.flat_map(|block| block.cols.iter().copied());
-                        needed[self.place(operands[0])].extend(columns);
+                        let blocks = combine.matrix.blocks();
+                        let columns = &mut needed[self.place(operands[0])];
+                        for block in reads.blocks(node, &rows) {
+                            columns.extend(blocks[block as usize].cols.iter());
+                        }
                     }
                     Op::Gather(gather) => {
                         let sources = rows.iter().map(|&row| gather.indices[row as usize]);
@@ -133,8 +196,9 @@ impl Segment {
                         let mut offset = 0;
                         for &operand in operands {
                             let length = circuit.ty(operand).length as u32;
-                            let part = rows.range(offset..offset + length).map(|&row| row - offset);
-                            needed[self.place(operand)].extend(part);
+                            let from = rows.partition_point(|&row| row < offset);
+                            let to = rows.partition_point(|&row| row < offset + length);
+                            needed[self.place(operand)].extend(rows[from..to].iter().map(|&row| row - offset));
                             offset += length;
                         }
                     }
@@ -151,7 +215,8 @@ impl Segment {
             }
             needed[self.place(node)] = rows;
         }
-        Needed(needed.into_iter().map(|set| set.into_iter().collect()).collect())
+        sort(&mut needed[0]);
+        Needed(needed)
     }
 
     /// Bytes at most while the segment is computed whole.
@@ -162,11 +227,12 @@ impl Segment {
     }
 
     /// Bytes at most while the tiles are computed, and the work that is done more than once.
-    pub(super) fn cost(&self, circuit: &Circuit, split: Split, tiles: &[Vec<u32>]) -> (u64, f64) {
+    pub(super) fn cost(&self, reads: &Reads<'_>, split: Split, tiles: &[Vec<u32>]) -> (u64, f64) {
+        let circuit = reads.circuit;
         let from = if split.by_columns() { self.summed(circuit).unwrap_or(self.end) } else { self.end };
         let (mut live, mut work) = (0, 0.0);
         for tile in tiles {
-            let needed = self.needed(circuit, from, tile);
+            let needed = self.needed(reads, from, tile);
             live = live.max(self.live(circuit, &needed, from, false));
             work += self.work(circuit, |node| needed.0[self.place(node)].len());
         }

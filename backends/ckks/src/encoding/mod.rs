@@ -9,7 +9,7 @@ use hec_ir::Scale;
 use zeroize::Zeroize;
 
 use crate::arithmetic::Modulus;
-use crate::context::{Context, check_scale, reduce_integers, scale_to_f64};
+use crate::context::{Context, check_scale, reduce_integers};
 use crate::error::Error;
 use crate::plaintext::{Form, Plaintext};
 use crate::poly::Poly;
@@ -79,7 +79,7 @@ impl Context {
         if !value.is_finite() {
             return Err(Error::NotFinite { operation, index: 0 });
         }
-        let scaled = value * scale_to_f64(scale);
+        let scaled = value * scale.to_f64();
         self.check_range(operation, scaled.abs(), level)?;
         let rounded = scaled.round_ties_even();
         Ok(self.chain(level).iter().map(|q| q.from_f64(rounded)).collect())
@@ -168,7 +168,7 @@ impl Context {
             return Err(Error::NotReal { operation: "encode", index });
         }
         self.embedding().to_coefficients_times_n(re, im);
-        let factor = scale_to_f64(scale) / slots as f64;
+        let factor = scale.to_f64() / slots as f64;
         buffer.iter_mut().for_each(|v| *v *= factor);
         let largest = buffer.iter().fold(0.0, |m: f64, v| m.max(v.abs()));
         // `max` passes over NaN, a sum does not.
@@ -222,7 +222,7 @@ impl Context {
         }
         let mut coefficients = compose::to_f64(self.chain(plaintext.level), &mut poly);
         poly.zeroize();
-        let factor = 1.0 / scale_to_f64(&plaintext.scale);
+        let factor = 1.0 / plaintext.scale.to_f64();
         let (re, im) = self.embedding().to_slots(&coefficients, factor);
         coefficients.zeroize();
         let finite = re.iter().chain(&im).all(|v| v.is_finite());

@@ -31,7 +31,8 @@ pub(super) fn program(bytes: &[u8]) -> Result<Program, ProgramError> {
     let blobs: Vec<Content> = message.blobs.into_iter().map(Content::new).collect::<Result<_, _>>()?;
     let source = graph::<Tensors>((), message.source.ok_or_else(|| missing("source graph"))?, &blobs)?;
     let circuit = graph::<Ckks>(parameters, message.circuit.ok_or_else(|| missing("circuit"))?, &blobs)?;
-    Ok(Program { annotations: message.annotations, ..Program::new(source, circuit)? })
+    let client = message.client.map(|client| graph::<Tensors>((), client, &blobs)).transpose()?;
+    Ok(Program { annotations: message.annotations, ..Program::assemble(source, circuit, client)? })
 }
 
 fn missing(what: &str) -> ProgramError {

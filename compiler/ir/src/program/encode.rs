@@ -15,6 +15,7 @@ pub(super) fn program(program: &Program) -> Vec<u8> {
         parameters: Some(parameters(program.parameters().literal())),
         source: Some(graph(program.source(), &mut blobs)),
         circuit: Some(graph(program.circuit(), &mut blobs)),
+        client: program.client().map(|client| graph(client, &mut blobs)),
         blobs: blobs.list,
         annotations: program.annotations.clone(),
     };

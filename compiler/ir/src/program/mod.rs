@@ -1,27 +1,45 @@
 //! The program: what the compiler writes and the runtime reads.
 //!
 //! A program file is `HECPROG\0`, a version, the BLAKE3 digest of what follows, and a protobuf message (prost messages) of the
-//! source graph, the circuit and the parameters. Types are not stored: reading rebuilds every node, so a file can only
-//! hold graphs that the dialects accept, under parameters that the security table accepts.
+//! source graph, the circuit, the parameters and, if the model ends in operations that encrypted arithmetic cannot do, the
+//! client graph: what the client computes from the circuit's decrypted outputs. Types are not stored: reading rebuilds
+//! every node, so a file can only hold graphs that the dialects accept, under parameters that the security table accepts.
 
 mod decode;
 mod encode;
 mod wire;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ckks::{Circuit, Op};
-use crate::graph::GraphError;
+use crate::graph::{GraphError, Origin};
 use crate::parameters::{ParameterError, Parameters};
 use crate::slots::Layout;
-use crate::tensor::{TensorGraph, TensorType};
+use crate::tensor::{self, TensorGraph, TensorType};
 
 /// A compiled model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Program {
     source: TensorGraph,
     circuit: Circuit,
+    client: Option<TensorGraph>,
     annotations: BTreeMap<String, String>,
+}
+
+/// What one node of the model has left for the client to do after decryption.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientWork {
+    /// The model's node.
+    pub origin: Origin,
+    /// The names of its operations, each once.
+    pub operations: Vec<&'static str>,
+}
+
+/// `softmax "prob"`.
+impl std::fmt::Display for ClientWork {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} \"{}\"", self.operations.join(", "), self.origin.as_str().escape_debug())
+    }
 }
 
 /// A named input or output: what the user gives and gets.
@@ -94,21 +112,40 @@ impl Program {
     /// # Errors
     /// [`ProgramError::Signature`] if their inputs or outputs differ in name, order or number of elements.
     pub fn new(source: TensorGraph, circuit: Circuit) -> Result<Self, ProgramError> {
-        let program = Self { source, circuit, annotations: BTreeMap::new() };
-        let list = |ports: &mut dyn Iterator<Item = (String, usize)>| {
-            ports.map(|(name, elements)| format!("\"{name}\" ({elements})")).collect::<Vec<_>>().join(", ")
-        };
-        let source = list(&mut program.inputs().into_iter().map(|port| (port.name, port.ty.elements())));
-        let inputs = program.circuit.inputs();
-        let circuit = list(&mut inputs.map(|(v, name)| (name.to_owned(), program.circuit.ty(v).length)));
-        if source != circuit {
-            return Err(ProgramError::Signature { what: "inputs", expected: source, found: circuit });
-        }
-        let source = list(&mut program.outputs().into_iter().map(|port| (port.name, port.ty.elements())));
-        let outputs = program.circuit.outputs().iter();
-        let circuit = list(&mut outputs.map(|o| (o.name.clone(), program.circuit.ty(o.value).length)));
-        if source != circuit {
-            return Err(ProgramError::Signature { what: "outputs", expected: source, found: circuit });
+        Self::assemble(source, circuit, None)
+    }
+
+    /// The same, where the circuit's outputs are not yet those of the model: `client` computes these from them. It has an
+    /// input for each output of the circuit, and the model's outputs.
+    ///
+    /// # Errors
+    /// As [`Program::new`], and if the client graph's inputs are not the circuit's outputs, its outputs not the model's, or
+    /// if it has an operation that nobody can compute.
+    pub fn with_client(source: TensorGraph, circuit: Circuit, client: TensorGraph) -> Result<Self, ProgramError> {
+        Self::assemble(source, circuit, Some(client))
+    }
+
+    fn assemble(source: TensorGraph, circuit: Circuit, client: Option<TensorGraph>) -> Result<Self, ProgramError> {
+        let program = Self { source, circuit, client, annotations: BTreeMap::new() };
+        let circuit = &program.circuit;
+        let found = circuit.inputs().map(|(value, name)| (name.to_owned(), circuit.ty(value).length));
+        same("inputs", lengths(program.inputs()), found)?;
+        let found = circuit.outputs().iter().map(|o| (o.name.clone(), circuit.ty(o.value).length));
+        same("outputs", lengths(program.decrypted()), found)?;
+        if let Some(client) = &program.client {
+            let (expected, found) = (typed(&program.outputs()), typed(&Port::outputs_of(client)));
+            if expected != found {
+                return Err(ProgramError::Signature { what: "outputs after decryption", expected, found });
+            }
+            if let Some((_, node)) = client.nodes().find(|(_, node)| node.ty().known().is_none()) {
+                let origin = node.origin().as_str().escape_debug();
+                return Err(ProgramError::Invalid(format!("the client cannot compute node \"{origin}\"")));
+            }
+            let mut names = BTreeSet::new();
+            if let Some((_, name)) = client.inputs().find(|(_, name)| !names.insert(*name)) {
+                let name = name.escape_debug();
+                return Err(ProgramError::Invalid(format!("two values for the client have the name \"{name}\"")));
+            }
         }
         Ok(program)
     }
@@ -136,6 +173,33 @@ impl Program {
     /// What the user gets.
     pub fn outputs(&self) -> Vec<Port> {
         Port::outputs_of(&self.source)
+    }
+
+    /// What the client computes from the circuit's decrypted outputs, if those are not the model's outputs already.
+    pub fn client(&self) -> Option<&TensorGraph> {
+        self.client.as_ref()
+    }
+
+    /// What the circuit's outputs are when they are decrypted: the client graph's inputs, or the model's outputs.
+    pub fn decrypted(&self) -> Vec<Port> {
+        self.client.as_ref().map_or_else(|| self.outputs(), Port::inputs_of)
+    }
+
+    /// The client's work after decryption, node by node of the model.
+    pub fn client_work(&self) -> Vec<ClientWork> {
+        let mut all: Vec<ClientWork> = Vec::new();
+        for (_, node) in self.client.iter().flat_map(TensorGraph::nodes) {
+            if matches!(node.op(), tensor::Op::Input(_) | tensor::Op::Constant(_)) {
+                continue;
+            }
+            let (origin, name) = (node.origin(), node.op().name());
+            match all.iter_mut().find(|work| work.origin == *origin) {
+                Some(work) if work.operations.contains(&name) => {}
+                Some(work) => work.operations.push(name),
+                None => all.push(ClientWork { origin: origin.clone(), operations: vec![name] }),
+            }
+        }
+        all
     }
 
     /// The same program with a note for its readers (how to preprocess, the names of the classes): nothing that computes
@@ -180,6 +244,28 @@ impl Program {
     }
 }
 
+fn lengths(ports: Vec<Port>) -> impl Iterator<Item = (String, usize)> {
+    ports.into_iter().map(|port| (port.name, port.ty.elements()))
+}
+
+fn typed(ports: &[Port]) -> String {
+    ports.iter().map(|port| format!("\"{}\" {}", port.name, port.ty)).collect::<Vec<_>>().join(", ")
+}
+
+/// Compares names and numbers of elements.
+fn same(
+    what: &'static str,
+    expected: impl Iterator<Item = (String, usize)>,
+    found: impl Iterator<Item = (String, usize)>,
+) -> Result<(), ProgramError> {
+    let list = |ports: &mut dyn Iterator<Item = (String, usize)>| {
+        ports.map(|(name, elements)| format!("\"{name}\" ({elements})")).collect::<Vec<_>>().join(", ")
+    };
+    let (mut expected, mut found) = (expected, found);
+    let (expected, found) = (list(&mut expected), list(&mut found));
+    if expected == found { Ok(()) } else { Err(ProgramError::Signature { what, expected, found }) }
+}
+
 const MAGIC: &[u8; 8] = b"HECPROG\0";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const HEADER: usize = MAGIC.len() + 4 + blake3::OUT_LEN;

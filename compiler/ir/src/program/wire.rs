@@ -16,6 +16,9 @@ pub struct Program {
     pub blobs: Vec<Blob>,
     #[prost(btree_map = "string, string", tag = "5")]
     pub annotations: BTreeMap<String, String>,
+    /// What the client computes from the circuit's outputs.
+    #[prost(message, optional, tag = "6")]
+    pub client: Option<Graph>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
