@@ -63,7 +63,8 @@ pub fn compile(model: &TensorGraph, options: &Options) -> Result<Compilation, Co
     let (replaced, approximation) = approximated.map_or((None, None), |(graph, summary)| (Some(graph), Some(summary)));
     let (tensor, slots) = lower(replaced.as_ref().unwrap_or(server))?;
     let weights = Weights::of_graph(&slots);
-    let ranges = Ranges::of_graph(&slots, options.input_range, &options.calibration);
+    let calibration = ranges::part(server, calibration, 0..RANGE_SAMPLES);
+    let ranges = Ranges::of_graph(&slots, options.input_range, &calibration);
     let explicit = options.parameters.as_ref().map(ExplicitParameters::chain).transpose()?;
     if let Some(explicit) = &options.parameters {
         explicit.hold(options.security)?;
@@ -76,7 +77,7 @@ pub fn compile(model: &TensorGraph, options: &Options) -> Result<Compilation, Co
         batch: options.batch,
         explicit,
     };
-    let found = management::search(&slots, &weights, &ranges, &goal, &options.cost, &options.calibration)?;
+    let found = management::search(&slots, &weights, &ranges, &goal, &options.cost, &calibration)?;
     let parameters = choose_primes(&found.plan, &found.simulation, options.security)?;
     let circuit = management::emit(&slots, &weights, &found.plan, &parameters)?;
     let nodes = circuit.len();
@@ -92,6 +93,9 @@ pub fn compile(model: &TensorGraph, options: &Options) -> Result<Compilation, Co
     let decisions = Decisions::new(&program, &ranges, options, found, tiled, approximation);
     Ok(Compilation { program, tensor, slots, decisions })
 }
+
+/// Samples that are enough to see how large values become, and how rounded weights change answers.
+const RANGE_SAMPLES: usize = 512;
 
 /// The parts of `model` that the server and the client compute; `None` if all of it is the server's.
 ///

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use hec_ir::graph::Value;
 use hec_ir::matrix::BlockMatrix;
 use hec_ir::slots::{Op, SlotGraph};
+use hec_ir::tensor::{TensorGraph, TensorType};
 
 /// A calibrated bound is the largest value seen, times this.
 pub const CALIBRATION_MARGIN: f64 = 2.0;
@@ -27,6 +28,17 @@ struct Range {
 
 /// Samples for calibration: for each input's name, the flattened samples one after the other.
 pub type Samples = BTreeMap<String, Vec<f64>>;
+
+/// Some of the samples of every input of `graph`.
+pub(crate) fn part(graph: &TensorGraph, samples: &Samples, range: std::ops::Range<usize>) -> Samples {
+    let of = |(value, name): (Value, &str)| {
+        let each = graph.ty(value).known().map_or(0, TensorType::elements);
+        let all = samples.get(name)?;
+        let end = (range.end.saturating_mul(each)).min(all.len());
+        Some((name.to_owned(), all.get(range.start * each..end)?.to_vec()))
+    };
+    graph.inputs().filter_map(of).collect()
+}
 
 impl Ranges {
     /// Bounds every value of `graph` for inputs in `[input.0, input.1]`; samples, if there are any, narrow the bounds to

@@ -79,6 +79,7 @@ def main():
         "input": f"{data}/t10k-images-idx3-ubyte.gz",
         "input_labels": f"{data}/t10k-labels-idx1-ubyte.gz",
         "calibration": f"{data}/calibration-images-idx3-ubyte.gz",
+        "calibration_labels": f"{data}/calibration-labels-idx1-ubyte.gz",
         "preprocessing": {"scale": 1 / 255, "mean": [0.0], "std": [1.0]},
         "accuracy": {
             "test": hits / len(labels),

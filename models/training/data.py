@@ -1,4 +1,4 @@
-"""Make models/data from FOLDER: the test images as they are, and 512 training images to calibrate with.
+"""Make models/data from FOLDER: the test images as they are, and 2,048 training images with their labels to calibrate with.
 
     python models/training/data.py --data FOLDER --out models/data
 """
@@ -23,8 +23,11 @@ def main():
         for name in ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"):
             shutil.copyfile(os.path.join(source, name), os.path.join(target, name))
         images = idx.read(os.path.join(source, "train-images-idx3-ubyte.gz"))
-        pick = np.sort(np.random.RandomState(1).permutation(len(images))[:512])
+        labels = idx.read(os.path.join(source, "train-labels-idx1-ubyte.gz"))
+        order = np.random.RandomState(1).permutation(len(images))
+        pick = np.concatenate([np.sort(order[:512]), np.sort(order[512:2048])])
         idx.write(os.path.join(target, "calibration-images-idx3-ubyte.gz"), images[pick])
+        idx.write(os.path.join(target, "calibration-labels-idx1-ubyte.gz"), labels[pick])
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ use crate::data::{Card, Preprocessing, read_beside, read_labels, read_samples};
 /// No model or program is larger.
 const LARGEST_FILE: u64 = 1 << 31;
 /// Calibration samples that are looked at.
-const CALIBRATION_SAMPLES: usize = 512;
+const CALIBRATION_SAMPLES: usize = 2048;
 /// Where a program keeps what its readers need of the model card.
 const CARD: &str = "card";
 
@@ -80,8 +80,9 @@ pub fn compile(model: &TensorGraph, card: Option<&Card>, asked: &CompileOptions)
         let inputs = given.samples(&ports, card, Some(CALIBRATION_SAMPLES))?;
         let all = || inputs.values().flat_map(|batch| batch.values.iter().copied());
         options.input_range = (all().fold(f64::INFINITY, f64::min), all().fold(f64::NEG_INFINITY, f64::max));
-        if let Some(path) = &asked.calibrate_labels {
-            let labels = read_labels(path, Some(CALIBRATION_SAMPLES))?;
+        let own = card.filter(|_| asked.calibrate.is_empty()).and_then(|card| card.calibration_labels.clone());
+        if let Some(path) = asked.calibrate_labels.clone().or(own.filter(|file| file.exists())) {
+            let labels = read_labels(&path, Some(CALIBRATION_SAMPLES))?;
             let count = inputs.values().map(|batch| batch.samples).min().unwrap_or(0);
             if labels.len() != count {
                 let found = labels.len();

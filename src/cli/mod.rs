@@ -93,7 +93,7 @@ struct CompileOptions {
     #[arg(long, num_args = 2, value_names = ["LOW", "HIGH"], allow_negative_numbers = true)]
     input_range: Option<Vec<f64>>,
     /// The classes of the calibration samples: what replaces an activation is then judged by them, else by the model's own
-    /// answers.
+    /// answers [default: those that the model card names, with its samples].
     #[arg(long, value_name = "FILE")]
     calibrate_labels: Option<PathBuf>,
     /// How many of the answers on held-back calibration samples may be lost to polynomials in place of activations and

@@ -21,12 +21,14 @@ pub struct Card {
     /// The names of the classes.
     pub labels: Vec<String>,
     /// A file of samples. The card says it relative to itself; here it is relative to the working folder, if the
-    /// model's path was. So are the next two.
+    /// model's path was. So are the next three.
     pub input: Option<PathBuf>,
     /// The labels of these samples.
     pub input_labels: Option<PathBuf>,
     /// A file of samples to measure ranges with.
     pub calibration: Option<PathBuf>,
+    /// The labels of these.
+    pub calibration_labels: Option<PathBuf>,
     /// What makes model input of stored values.
     pub preprocessing: Option<Preprocessing>,
     /// How often the model is right without encryption.
@@ -150,6 +152,7 @@ impl<'a> Keys<'a> {
             input: self.file("input")?,
             input_labels: self.file("input_labels")?,
             calibration: self.file("calibration")?,
+            calibration_labels: self.file("calibration_labels")?,
             preprocessing,
             accuracy,
             ranges,

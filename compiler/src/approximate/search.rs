@@ -5,7 +5,6 @@
 //! that it adds; then every site is taken down again where the answers allow it. Nothing is drawn at random.
 
 use std::fmt;
-use std::ops::Range;
 
 use hec_ir::graph::Value;
 use hec_ir::tensor::{Tensor, TensorGraph, TensorType};
@@ -15,7 +14,7 @@ use super::answers::{Answers, evaluate};
 use super::traced::count;
 use super::{Approximation, DEFAULT_DROP, MIN_SAMPLES, Replacement, Rung, Site, Targets, replace};
 use crate::error::CompileError;
-use crate::ranges::Samples;
+use crate::ranges::{Samples, part};
 
 /// A choice that was tried.
 #[derive(Clone, Debug, PartialEq)]
@@ -201,23 +200,13 @@ pub(super) fn climb(
     Ok((best.graph, summary))
 }
 
-/// Some of the samples of every input.
-fn part(graph: &TensorGraph, samples: &Samples, range: Range<usize>) -> Samples {
-    let of = |(value, name): (Value, &str)| {
-        let each = graph.ty(value).known().map_or(0, TensorType::elements);
-        let values = samples.get(name)?.get(range.start * each..range.end * each)?;
-        Some((name.to_owned(), values.to_vec()))
-    };
-    graph.inputs().filter_map(of).collect()
-}
-
 /// Elements of all values of one sample.
 fn elements(graph: &TensorGraph) -> usize {
     graph.nodes().filter_map(|(_, node)| node.ty().known()).map(TensorType::elements).sum()
 }
 
 /// Samples on which polynomials are fitted, at most.
-const FIT_SAMPLES: usize = 256;
+const FIT_SAMPLES: usize = 512;
 /// While polynomials are fitted, all values of all these samples are kept: 8 bytes for each element.
 const FIT_ELEMENTS: usize = 1 << 27;
 /// Choices that are tried, at most.

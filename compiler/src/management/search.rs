@@ -1,8 +1,11 @@
 //! The search for the cheapest plan that is precise and secure enough.
 
+use std::cmp::Ordering::Equal;
+
 use hec_ir::graph::Origin;
 use hec_ir::parameters::{MAX_LIMBS, MAX_LOG_N, Ring, RingType, Security, TABLE_NAME, max_log_qp};
 use hec_ir::slots::SlotGraph;
+use rayon::prelude::*;
 
 use super::simulate::{Infeasible, PRIME_BITS};
 use super::{Chain, Model, Plan, ProductPolicy, Simulation, combine_count, product_count, rounding, simulate};
@@ -187,44 +190,49 @@ fn search_once(
     let space =
         Space { graph, weights, ranges, goal, model, products: product_count(graph), combines: combine_count(graph) };
     let degrees = goal.explicit.as_ref().map_or(MIN_SEARCHED_LOG_N..=MAX_LOG_N, |e| e.log_n..=e.log_n);
-    let mut best: Option<(Plan, Scored, f64)> = None;
-    let mut candidates = Vec::new();
-    let mut closest: Option<(Scored, u32)> = None;
     let mut failure = None;
-    let mut plans: Vec<Plan> = Vec::new();
+    let mut plans: Vec<(Plan, Scored)> = Vec::new();
     for log_n in degrees.rev() {
-        let Some(allowed) = max_log_qp(goal.security, log_n).or(goal.explicit.as_ref().map(|_| 0)) else { continue };
-        let mut here: Option<(Plan, Scored, f64)> = None;
+        if max_log_qp(goal.security, log_n).is_none() && goal.explicit.is_none() {
+            continue;
+        }
         for &ring_type in &goal.ring_types {
             let ring = Ring { ring_type, log_n };
-            let related = plans.iter().filter(|plan| plan.ring.ring_type == ring_type || plan.ring.log_n == log_n);
-            let (plan, scored) = match space.best(ring, related) {
-                Ok(best) => best,
-                Err(why) => {
-                    failure = Some(why);
-                    continue;
-                }
-            };
-            let per_slot =
-                scored.simulation.nanoseconds / goal.batch.map_or(ring.slots(), |n| n.min(ring.slots())).max(1) as f64;
-            let feasible = scored.excess == 0.0;
-            candidates.push(Candidate { ring, simulation: scored.simulation.clone(), per_slot, allowed, feasible });
-            plans.push(plan.clone());
-            if !feasible {
-                closest.get_or_insert((scored, log_n));
-            } else if here.as_ref().is_none_or(|(_, _, twin)| per_slot < *twin) {
-                here = Some((plan, scored, per_slot));
+            let related = plans.iter().map(|(plan, _)| plan);
+            let related = related.filter(|plan| plan.ring.ring_type == ring_type || plan.ring.log_n == log_n);
+            match space.best(ring, related) {
+                Ok(found) => plans.push(found),
+                Err(why) => failure = Some(why),
             }
         }
-        if let Some((plan, scored, per_slot)) = here
-            && best.as_ref().is_none_or(|(_, _, larger)| per_slot * LARGER_RING_GAIN <= *larger)
+    }
+    if space.is_deep() {
+        plans = space.again(&plans);
+    }
+    let mut best: Option<(Plan, f64)> = None;
+    let mut closest: Option<(Scored, u32)> = None;
+    let mut candidates = Vec::new();
+    for twins in plans.chunk_by(|(a, _), (b, _)| a.ring.log_n == b.ring.log_n) {
+        let mut here: Option<(Plan, f64)> = None;
+        for (plan, scored) in twins {
+            let (ring, per_slot, feasible) = (plan.ring, space.per_slot(scored, plan.ring), scored.excess == 0.0);
+            let allowed = max_log_qp(goal.security, ring.log_n).unwrap_or(0);
+            candidates.push(Candidate { ring, simulation: scored.simulation.clone(), per_slot, allowed, feasible });
+            if !feasible {
+                closest.get_or_insert((scored.clone(), ring.log_n));
+            } else if here.as_ref().is_none_or(|(_, twin)| per_slot < *twin) {
+                here = Some((plan.clone(), per_slot));
+            }
+        }
+        if let Some((plan, per_slot)) = here
+            && best.as_ref().is_none_or(|(_, larger)| per_slot * LARGER_RING_GAIN <= *larger)
         {
-            best = Some((plan, scored, per_slot));
+            best = Some((plan, per_slot));
         }
     }
     candidates.reverse();
     match (best, closest, failure) {
-        (Some((plan, _, _)), _, _) => {
+        (Some((plan, _)), _, _) => {
             let (plan, scored) = space.most_precise(plan);
             Ok(Found { plan, simulation: scored.simulation, candidates })
         }
@@ -307,14 +315,55 @@ impl Space<'_> {
         }
         starts.sort_by(|(_, a), (_, b)| {
             let key = |s: &Scored| (s.excess, s.price());
-            key(a).partial_cmp(&key(b)).unwrap_or(std::cmp::Ordering::Equal)
+            key(a).partial_cmp(&key(b)).unwrap_or(Equal)
         });
         starts.truncate(6);
-        let descended = starts
-            .into_iter()
-            .map(|(plan, scored)| if scored.excess > HOPELESS { (plan, scored) } else { self.descend(plan, scored) });
-        let best = descended.reduce(|best, next| if next.1.better_than(&best.1) { next } else { best });
+        let best = self.descend_all(starts, DESCENT_BUDGET);
         best.ok_or_else(|| failure.unwrap_or(Infeasible::Scales(Origin::from(""))))
+    }
+
+    /// The best of what is found from all `starts`; the first among equals.
+    fn descend_all(&self, starts: Vec<(Plan, Scored)>, budget: usize) -> Option<(Plan, Scored)> {
+        let descend = |(plan, scored): (Plan, Scored)| {
+            if scored.excess > HOPELESS { (plan, scored) } else { self.descend(plan, scored, budget) }
+        };
+        let descended: Vec<(Plan, Scored)> = starts.into_par_iter().map(descend).collect();
+        descended.into_iter().reduce(|best, next| if next.1.better_than(&best.1) { next } else { best })
+    }
+
+    /// Whether a graph has so many coordinates that descent ends in many places.
+    fn is_deep(&self) -> bool {
+        const SHALLOW: usize = 12;
+        self.products + self.combines > SHALLOW
+    }
+
+    /// Descends once more on every ring that may still win, from the best plans of all rings, and for longer.
+    fn again(&self, plans: &[(Plan, Scored)]) -> Vec<(Plan, Scored)> {
+        const STARTS: usize = 3;
+        const LONGER: usize = 2;
+        /// Where the least cost a slot is above this share of the best, or the goal is missed by more bits, it is left at that.
+        const FAR: (f64, f64) = (2.0, 60.0);
+        let costs = plans.iter().filter(|(_, scored)| scored.excess == 0.0);
+        let least = costs.map(|(plan, scored)| self.per_slot(scored, plan.ring)).fold(f64::INFINITY, f64::min);
+        let once_more = |(plan, scored): &(Plan, Scored)| {
+            if self.per_slot(scored, plan.ring) > FAR.0 * least || scored.excess > FAR.1 {
+                return (plan.clone(), scored.clone());
+            }
+            let moved = plans.iter().map(|(other, _)| Plan { ring: plan.ring, ..other.clone() });
+            let mut starts: Vec<(Plan, Scored)> =
+                moved.filter_map(|p| Some((p.clone(), self.score(&p).ok()?))).collect();
+            starts.sort_by(|(_, a), (_, b)| (a.excess, a.price()).partial_cmp(&(b.excess, b.price())).unwrap_or(Equal));
+            starts.dedup_by(|(a, _), (b, _)| a == b);
+            starts.truncate(STARTS);
+            self.descend_all(starts, LONGER * DESCENT_BUDGET).unwrap_or_else(|| (plan.clone(), scored.clone()))
+        };
+        plans.iter().map(once_more).collect()
+    }
+
+    /// Nanoseconds for one slot of a batch.
+    fn per_slot(&self, scored: &Scored, ring: Ring) -> f64 {
+        let used = self.goal.batch.map_or(ring.slots(), |samples| samples.min(ring.slots()));
+        scored.simulation.nanoseconds / used.max(1) as f64
     }
 
     fn starts(&self, ring: Ring) -> Vec<Plan> {
@@ -347,8 +396,8 @@ impl Space<'_> {
 
     /// Takes the best neighbour along each coordinate in turn until none is better, or until as many were tried as a graph of
     /// this size is worth.
-    fn descend(&self, mut plan: Plan, mut scored: Scored) -> (Plan, Scored) {
-        let mut budget = DESCENT_BUDGET / (self.graph.len() + 1);
+    fn descend(&self, mut plan: Plan, mut scored: Scored, budget: usize) -> (Plan, Scored) {
+        let mut budget = budget / (self.graph.len() + 1);
         loop {
             let mut improved = false;
             for coordinate in 0..self.coordinates() {
