@@ -86,10 +86,8 @@ pub fn compile(model: &TensorGraph, options: &Options) -> Result<Compilation, Co
         None => circuit,
     };
     let tiled = circuit.len() > nodes;
-    let program = match client {
-        Some(client) => Program::with_client(model.clone(), circuit, client)?,
-        None => Program::new(model.clone(), circuit)?,
-    };
+    let guards = approximation.as_ref().map_or(Vec::new(), |summary| summary.guards.clone());
+    let program = Program::with_guards(model.clone(), circuit, client, guards)?;
     let decisions = Decisions::new(&program, &ranges, options, found, tiled, approximation);
     Ok(Compilation { program, tensor, slots, decisions })
 }

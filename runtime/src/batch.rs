@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use hec_ir::Program;
 use hec_ir::ckks::{self, Op};
 use hec_ir::program::Port;
 use hec_ir::slots::Layout;
 use hec_ir::tensor::TensorGraph;
+use hec_ir::{Origin, Program};
 use rayon::prelude::*;
 
 use crate::engine::{Client, Engine, EngineError, Evaluator};
@@ -31,12 +31,23 @@ pub struct SampleBatch {
 pub struct Outcome {
     /// For each output its values, row-major, samples outermost, in the order of the inputs' samples.
     pub outputs: BTreeMap<String, Vec<f64>>,
+    /// For each range witness of the program, the samples that left the range. Without witnesses nothing is known.
+    pub escapes: Vec<Escapes>,
     /// Wall-clock time.
     pub seconds: Phases,
     /// Sizes of what a client and a server would exchange.
     pub bytes: Traffic,
     /// How many times the circuit was evaluated.
     pub batches: usize,
+}
+
+/// Samples whose values left the range on which a polynomial was fitted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Escapes {
+    /// The model's node whose operand was watched.
+    pub origin: Origin,
+    /// The samples, ascending.
+    pub samples: Vec<usize>,
 }
 
 /// Seconds spent in each phase, summed over the batches.
@@ -81,6 +92,8 @@ pub fn run_batches<E: Engine>(
     let batches = samples.div_ceil(capacity.max(1));
     let mut outcome = Outcome { batches, ..Outcome::default() };
     let decrypted = program.decrypted();
+    let guards = program.guards();
+    let mut witnesses: Vec<Vec<f64>> = vec![Vec::new(); guards.len()];
     outcome.outputs = decrypted.iter().map(|port| (port.name.clone(), Vec::new())).collect();
 
     let needed = engine.memory(circuit);
@@ -111,6 +124,13 @@ pub fn run_batches<E: Engine>(
         progress.phase(Phase::Decrypt { batch, batches });
         let sizes = results.iter().flat_map(|(_, array)| array).map(|ciphertext| client.ciphertext_bytes(ciphertext));
         outcome.bytes.output += sizes.sum::<u64>();
+        let mut results = results;
+        for ((name, array), witnesses) in results.split_off(decrypted.len()).into_iter().zip(&mut witnesses) {
+            let layout = Layout::Batch { shape: vec![1, 1] };
+            let values = timed(&mut outcome.seconds.decrypt, || decrypt(&client, array))
+                .map_err(|cause| RunError::Decrypt { name, cause })?;
+            witnesses.extend(layout.unpack(&values, range.len()));
+        }
         for ((name, array), port) in results.into_iter().zip(&decrypted) {
             let layout = Layout::Batch { shape: port.ty.shape.clone() };
             let values = timed(&mut outcome.seconds.decrypt, || decrypt(&client, array))
@@ -118,6 +138,13 @@ pub fn run_batches<E: Engine>(
             outcome.outputs.entry(name).or_default().extend(layout.unpack(&values, range.len()));
         }
     }
+    let escapes = guards.iter().zip(&witnesses).map(|(guard, witnesses)| {
+        // What is no number escaped as well.
+        let inside = |witness: f64| witness <= guard.limit;
+        let outside = witnesses.iter().enumerate().filter(|(_, witness)| !inside(**witness));
+        Escapes { origin: guard.origin.clone(), samples: outside.map(|(sample, _)| sample).collect() }
+    });
+    outcome.escapes = escapes.collect();
     if let Some(graph) = program.client() {
         let values = std::mem::take(&mut outcome.outputs);
         outcome.outputs = timed(&mut outcome.seconds.decrypt, || finish(graph, values, &decrypted, samples))?;

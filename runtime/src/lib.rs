@@ -25,7 +25,7 @@ pub mod progress;
 pub mod reference;
 
 pub use backend::{Backend, EngineBackend};
-pub use batch::{Outcome, Phases, SampleBatch, Traffic, run_batches};
+pub use batch::{Escapes, Outcome, Phases, SampleBatch, Traffic, run_batches};
 pub use engine::{Client, Engine, EngineError, Evaluator, Metadata};
 pub use error::RunError;
 pub use executor::execute;

@@ -67,6 +67,7 @@ pub fn compile(model: &TensorGraph, card: Option<&Card>, asked: &CompileOptions)
     options.batch = asked.batch.map(|n| n as usize);
     options.approximation.max_accuracy_drop = asked.max_accuracy_drop;
     options.approximation.max_output_error = asked.max_output_error;
+    options.approximation.guard = asked.guard;
     if let Some(how) = asked.maxpool.as_deref().and_then(hec::MaxPooling::from_name) {
         options.approximation.max_pooling = how;
     }

@@ -104,6 +104,10 @@ struct CompileOptions {
     /// as 5%: for models that answer with numbers.
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
     max_output_error: Option<f64>,
+    /// Lets the client see, sample by sample, that values left the range on which a polynomial was fitted: one more encrypted number
+    /// for each replacement.
+    #[arg(long)]
+    guard: bool,
     /// What replaces maximum pooling: auto takes a polynomial in the moments of each window; a tournament comes closer and
     /// costs far more; the average is another function, for models that bear it.
     #[arg(long, value_name = "HOW", value_parser = clap::builder::PossibleValuesParser::new(hec::MaxPooling::NAMES))]
@@ -129,6 +133,7 @@ impl CompileOptions {
             ("--calibrate-labels", self.calibrate_labels.is_some()),
             ("--max-accuracy-drop", self.max_accuracy_drop.is_some()),
             ("--max-output-error", self.max_output_error.is_some()),
+            ("--guard", self.guard),
             ("--maxpool", self.maxpool.is_some()),
             ("--batch", self.batch.is_some()),
             ("--memory", self.memory.is_some()),

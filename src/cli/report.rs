@@ -3,7 +3,7 @@
 use hec::ir::ckks::Op;
 use hec::ir::parameters::Parameters;
 use hec::ir::program::ClientWork;
-use hec::{Phases, Program, Traffic};
+use hec::{Escapes, Phases, Program, Traffic};
 use serde_json::json;
 
 use super::score::Errors;
@@ -30,6 +30,8 @@ pub struct Report {
     pub scale_bits: Option<f64>,
     /// What the client computed after decryption, node by node.
     pub client: Vec<ClientWork>,
+    /// What the range witnesses say, if there are any.
+    pub escapes: Vec<Escapes>,
 }
 
 /// log2 of the scale at which inputs are encrypted.
@@ -77,6 +79,7 @@ impl Report {
                 "peak_memory": self.peak_memory,
             },
             "parameters": parameters,
+            "escapes": self.escapes.iter().map(|e| json!({ "node": e.origin.as_str(), "samples": e.samples })).collect::<Vec<_>>(),
             "client": self.client.iter().map(ToString::to_string).collect::<Vec<_>>(),
         });
         format!("{value:#}")
@@ -104,6 +107,18 @@ impl Report {
             ("by the client after decryption", none_or(&self.client)),
             ("peak memory", self.peak_memory.map_or("-".to_owned(), megabytes)),
         ];
+        for escapes in &self.escapes {
+            let found = match &escapes.samples[..] {
+                [] => "all samples stayed in range".to_owned(),
+                [first, ..] => {
+                    let count = escapes.samples.len();
+                    format!(
+                        "{count} samples LEFT THE RANGE of the polynomial: their answers are void; the first is sample {first}"
+                    )
+                }
+            };
+            rows.push(("guard", format!("{found} ({})", escapes.origin.as_str())));
+        }
         if let Some(p) = &self.parameters {
             let security = p.security().map_or(0, |s| s.bits());
             rows.extend([

@@ -153,5 +153,6 @@ fn report(
         parameters: program.map(|program| program.parameters().clone()),
         scale_bits: program.and_then(super::report::input_scale_bits),
         client: program.map(hec::Program::client_work).unwrap_or_default(),
+        escapes: outcome.escapes.clone(),
     }
 }

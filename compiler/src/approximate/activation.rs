@@ -98,13 +98,14 @@ pub(super) fn seen(traced: &Traced, x: Value) -> Result<Distribution, CompileErr
     Ok(seen)
 }
 
+/// The new value, the operand that must stay in its range, and what was done.
 pub(super) fn replace(
     traced: &mut Traced,
     node: &Node<Tensors>,
     rung: Rung,
     site: &Site,
     margin: f64,
-) -> Result<(Value, Replacement), CompileError> {
+) -> Result<(Value, Value, Replacement), CompileError> {
     let (Some(function), Rung::Degree(degree)) = (node.op().function(), rung) else {
         return Err(CompileError::internal("a site that is no function"));
     };
@@ -135,7 +136,7 @@ pub(super) fn replace(
         largest_error,
         escape: seen.escape_probability(&fitted.interval),
     };
-    Ok((y, replacement))
+    Ok((y, x, replacement))
 }
 
 /// Points at which the largest error is looked for.

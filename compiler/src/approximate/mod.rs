@@ -7,6 +7,7 @@
 mod activation;
 mod answers;
 mod decompose;
+mod guard;
 mod pool;
 mod search;
 mod traced;
@@ -14,6 +15,7 @@ mod traced;
 use std::collections::BTreeMap;
 
 use hec_ir::graph::{GraphError, Value};
+use hec_ir::program::Guard;
 use hec_ir::tensor::{Op, Pooling, Tensor, TensorGraph};
 
 use crate::error::CompileError;
@@ -58,6 +60,8 @@ pub struct Approximation {
     pub labels: Option<Vec<usize>>,
     /// How maximum pooling is replaced.
     pub max_pooling: MaxPooling,
+    /// Whether the circuit tells the client, with one number for each replacement and sample, that an operand left its range.
+    pub guard: bool,
     /// By how many half-lengths the range that the samples show is widened.
     pub margin: f64,
 }
@@ -70,6 +74,7 @@ impl Default for Approximation {
             max_output_error: None,
             labels: None,
             max_pooling: MaxPooling::Auto,
+            guard: false,
             margin: 0.25,
         }
     }
@@ -186,6 +191,13 @@ pub fn sites(graph: &TensorGraph, max_pooling: MaxPooling) -> Vec<Site> {
 /// What the model as it was gives at each site, on the samples of the fit.
 pub(crate) type Targets = BTreeMap<Value, Vec<Tensor>>;
 
+/// A graph without sites.
+pub(crate) struct Replaced {
+    pub(crate) graph: TensorGraph,
+    pub(crate) replacements: Vec<Replacement>,
+    pub(crate) guards: Vec<Guard>,
+}
+
 /// Replaces every site by its rung, fitting on `samples`.
 pub(crate) fn replace(
     graph: &TensorGraph,
@@ -193,21 +205,26 @@ pub(crate) fn replace(
     rungs: &[Rung],
     samples: &Samples,
     targets: &Targets,
-    margin: f64,
-) -> Result<(TensorGraph, Vec<Replacement>), CompileError> {
+    asked: &Approximation,
+) -> Result<Replaced, CompileError> {
+    let margin = asked.margin;
     let mut traced = Traced::new(graph, samples);
     let mut replacements = Vec::new();
+    let mut guards = Vec::new();
     for (value, node) in graph.nodes() {
         traced.at(node.origin());
         let site = sites.iter().position(|site| site.value == value);
         let replaced = match (site, site.map(|site| rungs[site])) {
             (Some(site), Some(rung)) => {
-                let (value, replacement) = if let Op::Pool(pool) = node.op() {
+                let (value, operand, replacement) = if let Op::Pool(pool) = node.op() {
                     let pool = pool::MaxPool { graph, node, pool, target: targets.get(&value) };
                     pool::replace(&mut traced, pool, rung, &sites[site], margin)?
                 } else {
                     activation::replace(&mut traced, node, rung, &sites[site], margin)?
                 };
+                if asked.guard {
+                    guards.push(guard::add(&mut traced, operand, &replacement)?);
+                }
                 replacements.push(replacement);
                 value
             }
@@ -218,7 +235,7 @@ pub(crate) fn replace(
         };
         traced.keep(replaced);
     }
-    Ok((traced.finish(graph), replacements))
+    Ok(Replaced { graph: traced.finish(graph), replacements, guards })
 }
 
 /// The replaced model, what was replaced, and how the choice was made; `None` if nothing has to be replaced or there are no

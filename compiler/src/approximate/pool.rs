@@ -32,13 +32,14 @@ pub(super) struct MaxPool<'a> {
     pub(super) target: Option<&'a Vec<Tensor>>,
 }
 
+/// The new value, the operand that must stay in its range, and what was done.
 pub(super) fn replace(
     traced: &mut Traced,
     MaxPool { graph, node, pool, target }: MaxPool<'_>,
     rung: Rung,
     site: &Site,
     margin: f64,
-) -> Result<(Value, Replacement), CompileError> {
+) -> Result<(Value, Value, Replacement), CompileError> {
     let inner = node.operands()[0];
     // The function before the maximum is no site of its own if it is replaced together with it.
     let function = graph.node(inner).op().function().filter(|_| site.function != "max_pool");
@@ -89,7 +90,7 @@ pub(super) fn replace(
         largest_error: largest,
         escape: None,
     };
-    Ok((y, replacement))
+    Ok((y, x, replacement))
 }
 
 /// Which terms a polynomial in the moments has.

@@ -7,12 +7,13 @@
 use std::fmt;
 
 use hec_ir::graph::Value;
+use hec_ir::program::Guard;
 use hec_ir::tensor::{Tensor, TensorGraph, TensorType};
 use rayon::prelude::*;
 
 use super::answers::{Answers, evaluate};
 use super::traced::count;
-use super::{Approximation, DEFAULT_DROP, MIN_SAMPLES, Replacement, Rung, Site, Targets, replace};
+use super::{Approximation, DEFAULT_DROP, MIN_SAMPLES, Replaced, Replacement, Rung, Site, Targets, replace};
 use crate::error::CompileError;
 use crate::ranges::{Samples, part};
 
@@ -34,6 +35,8 @@ pub struct Candidate {
 pub struct Summary {
     /// The replacements.
     pub replacements: Vec<Replacement>,
+    /// The range witnesses, if they were asked for.
+    pub guards: Vec<Guard>,
     /// What was tried, in order.
     pub candidates: Vec<Candidate>,
     /// The share of held-back samples with the wanted answer before and after.
@@ -187,8 +190,15 @@ pub(super) fn climb(
             best = tried;
         }
     }
+    let mut guards = Vec::new();
+    if asked.guard {
+        let chosen = search.rungs(&best.rungs);
+        let guarded = replace(graph, sites, &chosen, &search.fit, &search.targets, asked)?;
+        (best.graph, guards) = (guarded.graph, guarded.guards);
+    }
     let summary = Summary {
         replacements: best.replacements,
+        guards,
         candidates: search.candidates,
         accuracy: (before, best.accuracy),
         labelled,
@@ -231,10 +241,15 @@ fn targets(graph: &TensorGraph, sites: &[Site], samples: &Samples) -> Result<Tar
 }
 
 impl Search<'_> {
+    fn rungs(&self, places: &[usize]) -> Vec<Rung> {
+        self.sites.iter().zip(places).map(|(site, &rung)| site.ladder[rung]).collect()
+    }
+
     fn attempt(&mut self, rungs: Vec<usize>) -> Result<Tried, CompileError> {
-        let chosen: Vec<Rung> = self.sites.iter().zip(&rungs).map(|(site, &rung)| site.ladder[rung]).collect();
-        let (graph, replacements) =
-            replace(self.graph, self.sites, &chosen, &self.fit, &self.targets, self.asked.margin)?;
+        let chosen = self.rungs(&rungs);
+        let without = Approximation { guard: false, ..self.asked.clone() };
+        let Replaced { graph, replacements, .. } =
+            replace(self.graph, self.sites, &chosen, &self.fit, &self.targets, &without)?;
         let answers = Answers::of(&graph, self.client, &self.held)?;
         let (accuracy, output_error) = (answers.share(&self.wanted), answers.error(&self.own));
         let depth = chosen.iter().map(|&rung| depth(rung)).sum();

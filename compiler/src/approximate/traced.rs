@@ -18,6 +18,8 @@ pub(super) struct Traced {
     renamed: Vec<Value>,
     inputs: Samples,
     samples: usize,
+    /// Outputs beside those of the old graph.
+    witnesses: Vec<(String, Value)>,
 }
 
 /// Whole samples of every input.
@@ -32,7 +34,7 @@ pub(super) fn count(graph: &TensorGraph, samples: &Samples) -> usize {
 impl Traced {
     pub(super) fn new(graph: &TensorGraph, samples: &Samples) -> Self {
         let (builder, inputs, samples) = (Builder::new(()), samples.clone(), count(graph, samples));
-        Self { builder, values: Vec::new(), renamed: Vec::new(), inputs, samples }
+        Self { builder, values: Vec::new(), renamed: Vec::new(), inputs, samples, witnesses: Vec::new() }
     }
 
     pub(super) fn at(&mut self, origin: &Origin) {
@@ -91,11 +93,22 @@ impl Traced {
         self.builder.ty(value).known().map(|ty| ty.shape.clone()).unwrap_or_default()
     }
 
-    /// The graph, with the outputs of the old one.
+    /// Makes `value` an output called after the model's node `origin`; gives the name.
+    pub(super) fn witness(&mut self, origin: &str, value: Value) -> String {
+        let name = format!("range of {origin}");
+        let taken = |name: &str| self.witnesses.iter().any(|(other, _)| other == name);
+        let mut others = (2..).map(|i| format!("{name} ({i})"));
+        let name = if taken(&name) { others.find(|name| !taken(name)).unwrap_or_default() } else { name };
+        self.witnesses.push((name.clone(), value));
+        name
+    }
+
+    /// The graph, with the outputs of the old one, and then the witnesses.
     pub(super) fn finish(mut self, old: &TensorGraph) -> TensorGraph {
         for output in old.outputs() {
             self.builder.output(&output.name, self.renamed[output.value.index()]);
         }
+        self.witnesses.iter().for_each(|(name, value)| self.builder.output(name, *value));
         self.builder.finish().without_dead_nodes()
     }
 }

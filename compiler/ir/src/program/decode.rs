@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use prost::Message;
 
-use super::{HEADER, MAGIC, Program, ProgramError, VERSION, wire};
+use super::{Guard, HEADER, MAGIC, Program, ProgramError, VERSION, wire};
 use crate::Scale;
 use crate::attribute::{Attribute, Attributes};
 use crate::ckks::Ckks;
@@ -32,7 +32,9 @@ pub(super) fn program(bytes: &[u8]) -> Result<Program, ProgramError> {
     let source = graph::<Tensors>((), message.source.ok_or_else(|| missing("source graph"))?, &blobs)?;
     let circuit = graph::<Ckks>(parameters, message.circuit.ok_or_else(|| missing("circuit"))?, &blobs)?;
     let client = message.client.map(|client| graph::<Tensors>((), client, &blobs)).transpose()?;
-    Ok(Program { annotations: message.annotations, ..Program::assemble(source, circuit, client)? })
+    let guard = |g: wire::Guard| Guard { name: g.name, origin: g.origin.into(), limit: g.limit };
+    let guards = message.guards.into_iter().map(guard).collect();
+    Ok(Program { annotations: message.annotations, ..Program::assemble(source, circuit, client, guards)? })
 }
 
 fn missing(what: &str) -> ProgramError {

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use prost::Message;
 
-use super::{HEADER, MAGIC, Program, VERSION, wire};
+use super::{Guard, HEADER, MAGIC, Program, VERSION, wire};
 use crate::attribute::Attribute;
 use crate::graph::{Dialect, Graph};
 use crate::matrix::BlockMatrix;
@@ -17,6 +17,7 @@ pub(super) fn program(program: &Program) -> Vec<u8> {
         circuit: Some(graph(program.circuit(), &mut blobs)),
         client: program.client().map(|client| graph(client, &mut blobs)),
         blobs: blobs.list,
+        guards: program.guards().iter().map(guard).collect(),
         annotations: program.annotations.clone(),
     };
     let mut bytes = vec![0; HEADER];
@@ -26,6 +27,10 @@ pub(super) fn program(program: &Program) -> Vec<u8> {
     bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
     bytes[12..HEADER].copy_from_slice(digest.as_bytes());
     bytes
+}
+
+fn guard(guard: &Guard) -> wire::Guard {
+    wire::Guard { name: guard.name.clone(), origin: guard.origin.as_str().to_owned(), limit: guard.limit }
 }
 
 fn parameters(literal: &Literal) -> wire::Parameters {

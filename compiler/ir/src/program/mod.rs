@@ -23,6 +23,7 @@ pub struct Program {
     source: TensorGraph,
     circuit: Circuit,
     client: Option<TensorGraph>,
+    guards: Vec<Guard>,
     annotations: BTreeMap<String, String>,
 }
 
@@ -39,6 +40,26 @@ pub struct ClientWork {
 impl std::fmt::Display for ClientWork {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} \"{}\"", self.operations.join(", "), self.origin.as_str().escape_debug())
+    }
+}
+
+/// A range witness: an output of the circuit beside the model's, one number for each sample, that tells whether an operand of a
+/// polynomial stayed where the polynomial was fitted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Guard {
+    /// The name of the circuit's output.
+    pub name: String,
+    /// The model's node whose operand it watches.
+    pub origin: Origin,
+    /// With more than this, the operand was not like those of the calibration samples. At most 1 proves that every element was
+    /// in range.
+    pub limit: f64,
+}
+
+impl Guard {
+    /// What it is when it is decrypted.
+    fn port(&self) -> Port {
+        Port { name: self.name.clone(), ty: TensorType { element: tensor::Element::F32, shape: vec![1, 1] } }
     }
 }
 
@@ -112,7 +133,7 @@ impl Program {
     /// # Errors
     /// [`ProgramError::Signature`] if their inputs or outputs differ in name, order or number of elements.
     pub fn new(source: TensorGraph, circuit: Circuit) -> Result<Self, ProgramError> {
-        Self::assemble(source, circuit, None)
+        Self::assemble(source, circuit, None, Vec::new())
     }
 
     /// The same, where the circuit's outputs are not yet those of the model: `client` computes these from them. It has an
@@ -122,16 +143,46 @@ impl Program {
     /// As [`Program::new`], and if the client graph's inputs are not the circuit's outputs, its outputs not the model's, or
     /// if it has an operation that nobody can compute.
     pub fn with_client(source: TensorGraph, circuit: Circuit, client: TensorGraph) -> Result<Self, ProgramError> {
-        Self::assemble(source, circuit, Some(client))
+        Self::assemble(source, circuit, Some(client), Vec::new())
     }
 
-    fn assemble(source: TensorGraph, circuit: Circuit, client: Option<TensorGraph>) -> Result<Self, ProgramError> {
-        let program = Self { source, circuit, client, annotations: BTreeMap::new() };
+    /// The same with range witnesses, which are the circuit's last outputs. `client` may be missing.
+    ///
+    /// # Errors
+    /// As [`Program::with_client`].
+    pub fn with_guards(
+        source: TensorGraph,
+        circuit: Circuit,
+        client: Option<TensorGraph>,
+        guards: Vec<Guard>,
+    ) -> Result<Self, ProgramError> {
+        Self::assemble(source, circuit, client, guards)
+    }
+
+    fn assemble(
+        source: TensorGraph,
+        circuit: Circuit,
+        client: Option<TensorGraph>,
+        guards: Vec<Guard>,
+    ) -> Result<Self, ProgramError> {
+        let program = Self { source, circuit, client, guards, annotations: BTreeMap::new() };
+        if let Some(guard) = program.guards.iter().find(|guard| !(guard.limit >= 1.0 && guard.limit.is_finite())) {
+            return Err(ProgramError::Invalid(format!("the limit of guard \"{}\" is no number from 1", guard.name)));
+        }
         let circuit = &program.circuit;
         let found = circuit.inputs().map(|(value, name)| (name.to_owned(), circuit.ty(value).length));
         same("inputs", lengths(program.inputs()), found)?;
         let found = circuit.outputs().iter().map(|o| (o.name.clone(), circuit.ty(o.value).length));
-        same("outputs", lengths(program.decrypted()), found)?;
+        let decrypted = program.decrypted().into_iter().chain(program.guards.iter().map(Guard::port));
+        same("outputs", lengths(decrypted.collect()), found)?;
+        let mut names = BTreeSet::new();
+        if let Some(guard) = program.guards.iter().find(|guard| !names.insert(&guard.name)) {
+            return Err(ProgramError::Invalid(format!("two guards have the name \"{}\"", guard.name.escape_debug())));
+        }
+        if let Some(port) = program.decrypted().into_iter().find(|port| names.contains(&port.name)) {
+            let name = port.name.escape_debug();
+            return Err(ProgramError::Invalid(format!("an output has the name of guard \"{name}\"")));
+        }
         if let Some(client) = &program.client {
             let (expected, found) = (typed(&program.outputs()), typed(&Port::outputs_of(client)));
             if expected != found {
@@ -183,6 +234,11 @@ impl Program {
     /// What the circuit's outputs are when they are decrypted: the client graph's inputs, or the model's outputs.
     pub fn decrypted(&self) -> Vec<Port> {
         self.client.as_ref().map_or_else(|| self.outputs(), Port::inputs_of)
+    }
+
+    /// The range witnesses: the circuit's outputs after those of [`Program::decrypted`].
+    pub fn guards(&self) -> &[Guard] {
+        &self.guards
     }
 
     /// The client's work after decryption, node by node of the model.

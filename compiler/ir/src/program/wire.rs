@@ -19,6 +19,19 @@ pub struct Program {
     /// What the client computes from the circuit's outputs.
     #[prost(message, optional, tag = "6")]
     pub client: Option<Graph>,
+    #[prost(message, repeated, tag = "7")]
+    pub guards: Vec<Guard>,
+}
+
+/// A range witness.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Guard {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(string, tag = "2")]
+    pub origin: String,
+    #[prost(double, tag = "3")]
+    pub limit: f64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
