@@ -64,7 +64,10 @@ pub fn compile(model: &TensorGraph, options: &Options) -> Result<Compilation, Co
     let (tensor, slots) = lower(replaced.as_ref().unwrap_or(server))?;
     let weights = Weights::of_graph(&slots);
     let calibration = ranges::part(server, calibration, 0..RANGE_SAMPLES);
-    let ranges = Ranges::of_graph(&slots, options.input_range, &calibration);
+    let mut ranges = Ranges::of_graph(&slots, options.input_range, &calibration);
+    let guards = approximation.as_ref().map_or(Vec::new(), |summary| summary.guards.clone());
+    let witnesses: Vec<&str> = guards.iter().map(|guard| guard.name.as_str()).collect();
+    ranges.widen(&slots, &witnesses, GUARD_ROOM);
     let explicit = options.parameters.as_ref().map(ExplicitParameters::chain).transpose()?;
     if let Some(explicit) = &options.parameters {
         explicit.hold(options.security)?;
@@ -86,12 +89,14 @@ pub fn compile(model: &TensorGraph, options: &Options) -> Result<Compilation, Co
         None => circuit,
     };
     let tiled = circuit.len() > nodes;
-    let guards = approximation.as_ref().map_or(Vec::new(), |summary| summary.guards.clone());
     let program = Program::with_guards(model.clone(), circuit, client, guards)?;
     let decisions = Decisions::new(&program, &ranges, options, found, tiled, approximation);
     Ok(Compilation { program, tensor, slots, decisions })
 }
 
+/// How much larger than expected a range witness may become before it overflows: what overflows is as good as random, and then
+/// below the limit with one chance in as many.
+const GUARD_ROOM: f64 = 1024.0;
 /// Samples that are enough to see how large values become, and how rounded weights change answers.
 const RANGE_SAMPLES: usize = 512;
 

@@ -70,6 +70,25 @@ impl Ranges {
         Self { values, calibrated }
     }
 
+    /// Room for the outputs `names`, and for what only they need, to become `factor` times as large as is expected.
+    pub fn widen(&mut self, graph: &SlotGraph, names: &[&str], factor: f64) {
+        let mut others = vec![false; graph.len()];
+        let mut own = vec![false; graph.len()];
+        for output in graph.outputs() {
+            let mark = if names.contains(&&*output.name) { &mut own } else { &mut others };
+            mark[output.value.index()] = true;
+        }
+        for (value, node) in graph.nodes().rev() {
+            for mark in [&mut own, &mut others] {
+                if mark[value.index()] {
+                    node.operands().iter().for_each(|operand| mark[operand.index()] = true);
+                }
+            }
+        }
+        let alone = own.iter().zip(&others).map(|(own, others)| *own && !others);
+        self.values.iter_mut().zip(alone).filter(|(_, alone)| *alone).for_each(|(range, _)| range.bound *= factor);
+    }
+
     /// No element is larger than this in absolute value (a promise for interval bounds, an estimate for calibrated ones).
     pub fn bound(&self, value: Value) -> f64 {
         self.values[value.index()].bound
