@@ -24,13 +24,13 @@ from train import accuracy, augmented
 RECIPES = {"mnist": dict(augment=0.7), "fashion-mnist": dict(augment=0.5)}
 
 
-def original(path):
+def original(path, dropout=0.2):
     """The network in an ONNX file, batch norms folded as they are there."""
     net = folded(Classical())
     model = onnx.load(path)
     weights = {i.name: onnx.numpy_helper.to_array(i) for i in model.graph.initializer}
     net.load_state_dict({name: torch.tensor(weights[name]) for name in net.state_dict()})
-    net.dropout = nn.Dropout(0.2)
+    net.dropout = nn.Dropout(dropout)
     return net
 
 
@@ -60,6 +60,7 @@ def main():
     parser.add_argument("--holdout", type=int, default=5000)
     parser.add_argument("--augment", type=float)
     parser.add_argument("--distill", type=float, default=0.5)
+    parser.add_argument("--dropout", type=float, default=0.2)
     parser.add_argument("--penalty", type=float, default=0.5)
     parser.add_argument("--weight-decay", type=float, default=0.02)
     parser.add_argument("--average", type=float, default=0.998)
@@ -80,7 +81,7 @@ def main():
     cut = len(y) - args.holdout
     held_x, held_y, x, y = x[cut:], y[cut:], x[:cut], y[:cut]
 
-    teacher = original(args.model).to(memory_format=torch.channels_last).eval()
+    teacher = original(args.model, args.dropout).to(memory_format=torch.channels_last).eval()
     samples = x[torch.randperm(len(x))[:512]].contiguous(memory_format=torch.channels_last)
     net = swap(teacher, samples, degree=args.degree, per=args.per, pool=args.pool, replaced=args.stage_epochs == 0)
     net = net.to(memory_format=torch.channels_last)

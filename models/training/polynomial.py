@@ -3,7 +3,7 @@
     from polynomial import swap, finetune, export
 
     net = swap(model, samples)                        # every activation and max pool gets a polynomial
-    finetune(net, epoch, epochs=5, teacher=model)     # epoch(): an iterable of (inputs, labels)
+    net = finetune(net, epoch, epochs=5, teacher=model)  # epoch(): an iterable of (inputs, labels)
     export(net, samples[:1], "model.onnx")            # hec compiles it as it is
 
 `swap` traces the model with torch.fx. Each activation (ReLU, LeakyReLU, SiLU, GELU, Sigmoid, Tanh and more: see
@@ -45,7 +45,7 @@ BATCH_NORMS = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.Ba
 
 def per_channel(vector, rank):
     """A vector along axis 1 of a value of this rank (one element: everywhere)."""
-    return vector.reshape([1, -1] + [1] * (rank - 2)) if vector.numel() > 1 else vector.reshape([1] * rank)
+    return vector.reshape([1, vector.shape[0]] + [1] * (rank - 2)) if len(vector) > 1 else vector.reshape([1] * rank)
 
 
 class Polynomial(nn.Module):
