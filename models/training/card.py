@@ -26,7 +26,12 @@ DESCRIPTIONS = {
     "classical": (
         "A small LeNet on {title}: two convolutions with ReLU and 3x3 max pooling of stride 2, then one dense layer."
     ),
+    "finetuned": (
+        "The network of classical-{dataset} on {title}, fine-tuned: two convolutions, each with a polynomial of degree 2 for each "
+        "channel and {pool} of stride 2, then one dense layer. Runs on encrypted data without approximation."
+    ),
 }
+POOLS = {"conv": "a trained 3x3 weighted average of each channel", "average": "3x3 average pooling"}
 TITLES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST"}
 
 
@@ -64,6 +69,7 @@ def main():
     name = os.path.splitext(file)[0]
     kind = name.split("-")[0]
     dataset = name.split("-", 1)[1]
+    pool = next((said for name, said in POOLS.items() if f"--pool {name}" in summary["command"]), "")
     data = f"data/{dataset}"
     images = idx.read(os.path.join(folder, data, "t10k-images-idx3-ubyte.gz"))
     labels = idx.read(os.path.join(folder, data, "t10k-labels-idx1-ubyte.gz"))
@@ -73,7 +79,7 @@ def main():
     opset = next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
     card = {
         "name": name,
-        "description": DESCRIPTIONS[kind].format(title=TITLES[dataset]),
+        "description": DESCRIPTIONS[kind].format(title=TITLES[dataset], dataset=dataset, pool=pool),
         "task": "classification",
         "labels": idx.DATASETS[dataset],
         "input": f"{data}/t10k-images-idx3-ubyte.gz",
@@ -90,7 +96,7 @@ def main():
         "training": {
             "data": f"the first {len(train) - summary['holdout']} images of the {TITLES[dataset]} training set, "
             + ("randomly turned, sheared, scaled and shifted a little" if dataset == "mnist"
-               else "randomly scaled and shifted a little" if "--mirror 0.0" in summary["command"]
+               else "randomly scaled and shifted a little" if kind == "finetuned" or "--mirror 0.0" in summary["command"]
                else "randomly mirrored left to right, scaled and shifted a little"),
             "selection": f"the last {summary['holdout']} training images were held out to choose between recipes and "
             f"between the last and the averaged weights ({summary['weights']} chosen, "
