@@ -97,3 +97,15 @@ fn every_way_to_pool_is_computable() {
         hec_compiler::lower(&graph).expect("arithmetic is left");
     }
 }
+
+#[test]
+fn if_nothing_is_good_enough_the_least_deep_of_the_best_is_shown() {
+    let samples = samples([("a", 200), ("b", 200)]);
+    let asked = Approximation { max_output_error: Some(1e-9), ..Approximation::default() };
+    let refused = approximate::run(&two_inputs(), None, &samples, &asked);
+    let Err(CompileError::Accuracy { summary }) = refused else { panic!("no polynomial is that close") };
+    let most = summary.candidates.iter().map(|c| c.accuracy).fold(0.0, f64::max);
+    let near = summary.candidates.iter().filter(|c| c.accuracy >= most - summary.allowed);
+    assert_eq!(summary.candidates.last().map(|c| c.depth), near.map(|c| c.depth).min(), "{summary}");
+    assert!(summary.candidates.len() > 3, "{summary}");
+}

@@ -124,6 +124,8 @@ struct Search<'a> {
     wanted: Answers,
     asked: &'a Approximation,
     candidates: Vec<Candidate>,
+    /// For each candidate the places of its rungs on their ladders.
+    places: Vec<Vec<usize>>,
 }
 
 pub(super) fn climb(
@@ -150,7 +152,19 @@ pub(super) fn climb(
     };
     let before = own.share(&wanted);
     let targets = targets(graph, sites, &fit)?;
-    let mut search = Search { graph, client, sites, fit, targets, held, own, wanted, asked, candidates: Vec::new() };
+    let mut search = Search {
+        graph,
+        client,
+        sites,
+        fit,
+        targets,
+        held,
+        own,
+        wanted,
+        asked,
+        candidates: Vec::new(),
+        places: Vec::new(),
+    };
     let close = |error: f64| asked.max_output_error.is_none_or(|most| error <= most);
     let enough = |tried: &Tried| before - tried.accuracy <= allowed + 1e-9 && close(tried.output_error);
     let mut best = search.attempt(vec![0; sites.len()])?;
@@ -178,6 +192,11 @@ pub(super) fn climb(
             Some((tried, _)) => best = tried,
             None => break,
         }
+    }
+    if !enough(&best)
+        && let Some(places) = search.nearest(allowed).filter(|places| *places != best.rungs)
+    {
+        best = search.attempt(places)?;
     }
     for site in 0..sites.len() {
         while enough(&best) && best.rungs[site] > 0 && search.candidates.len() < MAX_TRIES {
@@ -241,6 +260,14 @@ fn targets(graph: &TensorGraph, sites: &[Site], samples: &Samples) -> Result<Tar
 }
 
 impl Search<'_> {
+    /// Of what was tried, the least deep that is as right as any, or nearly so: by no more than may be lost.
+    fn nearest(&self, allowed: f64) -> Option<Vec<usize>> {
+        let most = self.candidates.iter().map(|c| c.accuracy).fold(0.0, f64::max);
+        let near = |(c, _): &(&Candidate, &Vec<usize>)| c.accuracy >= most - allowed - 1e-9;
+        let all = self.candidates.iter().zip(&self.places).filter(near);
+        all.min_by_key(|(candidate, _)| candidate.depth).map(|(_, places)| places.clone())
+    }
+
     fn rungs(&self, places: &[usize]) -> Vec<Rung> {
         self.sites.iter().zip(places).map(|(site, &rung)| site.ladder[rung]).collect()
     }
@@ -253,6 +280,7 @@ impl Search<'_> {
         let answers = Answers::of(&graph, self.client, &self.held)?;
         let (accuracy, output_error) = (answers.share(&self.wanted), answers.error(&self.own));
         let depth = chosen.iter().map(|&rung| depth(rung)).sum();
+        self.places.push(rungs.clone());
         self.candidates.push(Candidate { rungs: chosen, depth, accuracy, output_error });
         Ok(Tried { rungs, graph, replacements, accuracy, output_error })
     }
