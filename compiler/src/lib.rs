@@ -32,6 +32,7 @@ use hec_ir::parameters::{Literal, ParameterError, Parameters, PrimeSearch, Ring,
 use hec_ir::slots::SlotGraph;
 use hec_ir::tensor::TensorGraph;
 
+use approximate::Approximation;
 use management::{Goal, Simulation};
 use ranges::Ranges;
 use weights::Weights;
@@ -58,8 +59,9 @@ pub fn compile(model: &TensorGraph, options: &Options) -> Result<Compilation, Co
     options.check()?;
     let (server, client) = split(model)?.map_or((None, None), |parts| (Some(parts.server), Some(parts.client)));
     let server = server.as_ref().unwrap_or(model);
-    let (calibration, asked) = (&options.calibration, &options.approximation);
-    let approximated = approximate::run(&passes::run(server)?, client.as_ref(), calibration, asked)?;
+    let calibration = &options.calibration;
+    let asked = Approximation { input_range: options.input_range, ..options.approximation.clone() };
+    let approximated = approximate::run(&passes::run(server)?, client.as_ref(), calibration, &asked)?;
     let (replaced, approximation) = approximated.map_or((None, None), |(graph, summary)| (Some(graph), Some(summary)));
     let (tensor, slots) = lower(replaced.as_ref().unwrap_or(server))?;
     let weights = Weights::of_graph(&slots);

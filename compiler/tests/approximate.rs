@@ -99,6 +99,29 @@ fn every_way_to_pool_is_computable() {
 }
 
 #[test]
+fn interval_bounds_hold_for_any_input_and_are_reached() {
+    // One element of a dense layer with weights 1, -2, 3: between -2 and 4 for inputs between 0 and 1.
+    let mut m = common::Model::new();
+    let x = m.input("x", &[1, 3]);
+    let weights = m.constant(&[3, 1], vec![1.0, -2.0, 3.0]);
+    let hidden = m.push("hidden", hec_ir::tensor::MatMul, &[x, weights]);
+    let silu = m.push("sigmoid", Unary::Sigmoid, &[hidden]);
+    let out = m.dense("out", silu, 1, 2);
+    let graph = m.finish(out);
+    let mut random = common::Model::new();
+    let values: Vec<f64> = (0..300).map(|_| random.random().abs().min(1.0)).collect();
+    let samples = Samples::from([("x".to_owned(), values)]);
+    let asked = Approximation { input_range: (0.0, 1.0), ..Approximation::default() };
+    let (_, summary) = approximate::run(&graph, None, &samples, &asked).expect("fits").expect("a sigmoid");
+    let [replacement] = &summary.replacements[..] else { panic!("one sigmoid: {summary}") };
+    assert_eq!(replacement.bound, Some((-2.0, 4.0)));
+    assert!(-2.0 <= replacement.seen.0 && replacement.seen.1 <= 4.0);
+    assert_eq!(replacement.channels, [replacement.seen]);
+    let (low, high) = replacement.quantiles;
+    assert!(replacement.seen.0 <= low && low < high && high <= replacement.seen.1);
+}
+
+#[test]
 fn if_nothing_is_good_enough_the_least_deep_of_the_best_is_shown() {
     let samples = samples([("a", 200), ("b", 200)]);
     let asked = Approximation { max_output_error: Some(1e-9), ..Approximation::default() };

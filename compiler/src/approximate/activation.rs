@@ -90,6 +90,11 @@ pub(super) fn scale(traced: &mut Traced, x: Value, factor: f64, shift: f64) -> R
 }
 
 /// What the samples show of a value.
+/// One in a thousand is below the first, one above the second.
+pub(super) fn quantiles(seen: &Distribution) -> (f64, f64) {
+    (seen.quantile(0.001).unwrap_or(0.0), seen.quantile(0.999).unwrap_or(0.0))
+}
+
 pub(super) fn seen(traced: &Traced, x: Value) -> Result<Distribution, CompileError> {
     let mut seen = Distribution::new();
     for &value in traced.values(x).iter().flat_map(Tensor::values) {
@@ -131,6 +136,9 @@ pub(super) fn replace(
         function: site.function.clone(),
         rung,
         seen: (seen.min().unwrap_or(0.0), seen.max().unwrap_or(0.0)),
+        quantiles: quantiles(&seen),
+        channels: traced.channels(x),
+        bound: None,
         fitted: (low, high),
         error: (mean(squares), mean(size)),
         largest_error,

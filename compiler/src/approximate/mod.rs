@@ -6,6 +6,7 @@
 
 mod activation;
 mod answers;
+mod bounds;
 mod decompose;
 mod guard;
 mod pool;
@@ -60,6 +61,8 @@ pub struct Approximation {
     pub labels: Option<Vec<usize>>,
     /// How maximum pooling is replaced.
     pub max_pooling: MaxPooling,
+    /// The range of the input elements, for sound bounds.
+    pub input_range: (f64, f64),
     /// Whether the circuit tells the client, with one number for each replacement and sample, that an operand left its range.
     pub guard: bool,
     /// By how many half-lengths the range that the samples show is widened.
@@ -74,6 +77,7 @@ impl Default for Approximation {
             max_output_error: None,
             labels: None,
             max_pooling: MaxPooling::Auto,
+            input_range: (0.0, 1.0),
             guard: false,
             margin: 0.25,
         }
@@ -125,6 +129,15 @@ pub struct Site {
     pub ladder: Vec<Rung>,
 }
 
+impl Site {
+    /// The operand of the function: with maximum pooling, that of the function before it if that is replaced together with it.
+    fn operand(&self, graph: &TensorGraph) -> Value {
+        let inner = graph.node(self.value).operands()[0];
+        let pooled = matches!(graph.node(self.value).op(), Op::Pool(_));
+        if pooled && self.function != "max_pool" { graph.node(inner).operands()[0] } else { inner }
+    }
+}
+
 /// A replacement that was made.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Replacement {
@@ -136,6 +149,13 @@ pub struct Replacement {
     pub rung: Rung,
     /// The smallest and largest operand on the samples.
     pub seen: (f64, f64),
+    /// Where all but one in a thousand of the operands on each side are.
+    pub quantiles: (f64, f64),
+    /// The smallest and largest operand of each channel (the second axis) on the samples.
+    pub channels: Vec<(f64, f64)>,
+    /// The smallest and largest operand that any input in the input range can give in the model as it was, by interval arithmetic;
+    /// `None` if it is not bounded.
+    pub bound: Option<(f64, f64)>,
     /// Where the polynomial was fitted.
     pub fitted: (f64, f64),
     /// The root mean square of the error on the samples, and of what the node itself gives.

@@ -12,6 +12,7 @@ use hec_ir::tensor::{Tensor, TensorGraph, TensorType};
 use rayon::prelude::*;
 
 use super::answers::{Answers, evaluate};
+use super::bounds;
 use super::traced::count;
 use super::{Approximation, DEFAULT_DROP, MIN_SAMPLES, Replaced, Replacement, Rung, Site, Targets, replace};
 use crate::error::CompileError;
@@ -70,6 +71,17 @@ impl fmt::Display for Summary {
             write!(f, "  {} ({}): {}, operands {low:.3} to {high:.3}", r.origin, r.function, r.rung)?;
             if r.fitted != r.seen {
                 write!(f, ", fitted {:.3} to {:.3}", r.fitted.0, r.fitted.1)?;
+            }
+            let (low, high) = r.quantiles;
+            write!(f, ", 99.8 % of them {low:.3} to {high:.3}")?;
+            match r.bound {
+                Some((low, high)) => write!(f, ", any input {low:.3} to {high:.3}")?,
+                None => write!(f, ", any input unbounded")?,
+            }
+            if r.channels.len() > 1 {
+                let widths = || r.channels.iter().map(|(low, high)| low.abs().max(high.abs()));
+                let (least, most) = (widths().fold(f64::INFINITY, f64::min), widths().fold(0.0, f64::max));
+                write!(f, ", {} channels reach {least:.3} to {most:.3}", r.channels.len())?;
             }
             write!(f, ", error {:.4} rms ({share:.1} %), {:.4} at most", r.error.0, r.largest_error)?;
             if let Some(escape) = r.escape {
@@ -214,6 +226,10 @@ pub(super) fn climb(
         let chosen = search.rungs(&best.rungs);
         let guarded = replace(graph, sites, &chosen, &search.fit, &search.targets, asked)?;
         (best.graph, guards) = (guarded.graph, guarded.guards);
+    }
+    let bounds = bounds::of_graph(graph, asked.input_range);
+    for (replacement, site) in best.replacements.iter_mut().zip(sites) {
+        replacement.bound = bounds[site.operand(graph).index()];
     }
     let summary = Summary {
         replacements: best.replacements,

@@ -88,6 +88,21 @@ impl Traced {
         &self.values[value.index()]
     }
 
+    /// The smallest and largest element of each channel (the second axis) of a value.
+    pub(super) fn channels(&self, value: Value) -> Vec<(f64, f64)> {
+        let shape = self.shape(value);
+        let channels = shape.get(1).copied().unwrap_or(1);
+        let inner: usize = shape.iter().skip(2).product();
+        let mut all = vec![(f64::INFINITY, f64::NEG_INFINITY); channels];
+        for tensor in self.values(value) {
+            for (i, &x) in tensor.values().iter().enumerate() {
+                let (low, high) = &mut all[i / inner.max(1) % channels.max(1)];
+                (*low, *high) = (low.min(x), high.max(x));
+            }
+        }
+        all
+    }
+
     /// The shape of a value.
     pub(super) fn shape(&self, value: Value) -> Vec<usize> {
         self.builder.ty(value).known().map(|ty| ty.shape.clone()).unwrap_or_default()
