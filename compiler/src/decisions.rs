@@ -44,6 +44,8 @@ pub struct Decisions {
     pub candidates: Vec<Candidate>,
     /// What was replaced by polynomials.
     pub approximation: Option<Summary>,
+    /// Inputs that the client normalises before it encrypts them.
+    pub normalised: Vec<String>,
     /// What is left to the client after decryption.
     pub client: Vec<ClientWork>,
     /// What the client decrypts.
@@ -101,6 +103,7 @@ impl Decisions {
             layers,
             candidates: found.candidates,
             approximation,
+            normalised: program.normalisation().keys().cloned().collect(),
             client: program.client_work(),
             decrypted: program.decrypted(),
         }
@@ -137,6 +140,10 @@ impl fmt::Display for Decisions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(approximation) = &self.approximation {
             writeln!(f, "{approximation}")?;
+        }
+        if !self.normalised.is_empty() {
+            let names = self.normalised.join(", ");
+            writeln!(f, "brought to [-1, 1] by the client before encryption, element by element: {names}")?;
         }
         if !self.client.is_empty() {
             let all = |list: Vec<String>| list.join("; ");

@@ -12,6 +12,7 @@ mod encrypted_product;
 mod error;
 pub mod management;
 pub mod noise;
+mod normalise;
 mod options;
 pub mod pack;
 pub mod passes;
@@ -59,14 +60,18 @@ pub fn compile(model: &TensorGraph, options: &Options) -> Result<Compilation, Co
     options.check()?;
     let (server, client) = split(model)?.map_or((None, None), |parts| (Some(parts.server), Some(parts.client)));
     let server = server.as_ref().unwrap_or(model);
-    let calibration = &options.calibration;
-    let asked = Approximation { input_range: options.input_range, ..options.approximation.clone() };
+    let normalised = normalise::normalise(server, &options.calibration)?;
+    let (server, calibration, input_range) = match &normalised {
+        Some(normalised) => (&normalised.graph, &normalised.samples, (-1.0, 1.0)),
+        None => (server, &options.calibration, options.input_range),
+    };
+    let asked = Approximation { input_range, ..options.approximation.clone() };
     let approximated = approximate::run(&passes::run(server)?, client.as_ref(), calibration, &asked)?;
     let (replaced, approximation) = approximated.map_or((None, None), |(graph, summary)| (Some(graph), Some(summary)));
     let (tensor, slots) = lower(replaced.as_ref().unwrap_or(server))?;
     let weights = Weights::of_graph(&slots);
     let calibration = ranges::part(server, calibration, 0..RANGE_SAMPLES);
-    let mut ranges = Ranges::of_graph(&slots, options.input_range, &calibration);
+    let mut ranges = Ranges::of_graph(&slots, input_range, &calibration);
     let guards = approximation.as_ref().map_or(Vec::new(), |summary| summary.guards.clone());
     let witnesses: Vec<&str> = guards.iter().map(|guard| guard.name.as_str()).collect();
     ranges.widen(&slots, &witnesses, GUARD_ROOM);
@@ -78,7 +83,7 @@ pub fn compile(model: &TensorGraph, options: &Options) -> Result<Compilation, Co
         ring_types: options.ring_types(),
         security: options.security,
         precision: options.precision,
-        input_range: options.input_range,
+        input_range,
         batch: options.batch,
         explicit,
     };
@@ -91,7 +96,8 @@ pub fn compile(model: &TensorGraph, options: &Options) -> Result<Compilation, Co
         None => circuit,
     };
     let tiled = circuit.len() > nodes;
-    let program = Program::with_guards(model.clone(), circuit, client, guards)?;
+    let program = Program::with_guards(model.clone(), circuit, client, guards)?
+        .with_normalisation(normalised.map(|n| n.inputs).unwrap_or_default())?;
     let decisions = Decisions::new(&program, &ranges, options, found, tiled, approximation);
     Ok(Compilation { program, tensor, slots, decisions })
 }

@@ -55,7 +55,9 @@ impl Ranges {
         let seen = observe(graph, samples);
         let calibrated = !seen.is_empty();
         for (range, seen) in values.iter_mut().zip(seen) {
-            let bound = range.bound.min(seen.typical * CALIBRATION_MARGIN);
+            let calibrated = seen.typical * CALIBRATION_MARGIN;
+            // Samples beyond the range that inputs were said to have show that it is another.
+            let bound = if seen.typical > range.bound { calibrated } else { range.bound.min(calibrated) };
             *range = Range { bound, ..seen };
         }
         // A constant is added as it is, however small the sum; a tenth more, since primes are near their sizes and not at them.

@@ -112,7 +112,7 @@ pub fn run_batches<E: Engine>(
         progress.phase(Phase::Encrypt { batch, batches });
         let encrypted: BTreeMap<String, Vec<E::Ciphertext>> = timed(&mut outcome.seconds.encrypt, || {
             input_nodes(program)
-                .map(|input| encrypt(&client, input, inputs, &range, slots))
+                .map(|input| encrypt(&client, program, input, inputs, &range))
                 .collect::<Result<_, RunError>>()
         })?;
         let sizes = encrypted.values().flatten().map(|ciphertext| client.ciphertext_bytes(ciphertext));
@@ -205,20 +205,23 @@ fn input_nodes(program: &Program) -> impl Iterator<Item = &ckks::Input> {
 /// The samples `range` of one input, packed and encrypted.
 fn encrypt<C: Client<Ciphertext: Send>>(
     client: &C,
+    program: &Program,
     input: &ckks::Input,
     inputs: &BTreeMap<String, SampleBatch>,
     range: &std::ops::Range<usize>,
-    slots: usize,
 ) -> Result<(String, Vec<C::Ciphertext>), RunError> {
     let ckks::Input { name, layout, level, scale } = input;
-    let name = || name.clone();
+    let (name, slots) = (|| name.clone(), program.parameters().slots());
     let batch = inputs.get(&input.name).ok_or_else(|| RunError::MissingInput { name: name() })?;
     let elements: usize = layout.shape().iter().product();
     let values = &batch.values[range.start * elements..range.end * elements];
     // Slots that are left over hold the same samples again: zeros may lie where a polynomial that stands in for a function
     // leaves every bound, and one slot that overflows spoils all.
     let samples = layout.capacity(slots).max(range.len());
-    let values: Vec<f64> = values.iter().copied().cycle().take(samples * elements).collect();
+    let mut values: Vec<f64> = values.iter().copied().cycle().take(samples * elements).collect();
+    if let Some(normalisation) = program.normalisation().get(&input.name) {
+        normalisation.apply(&mut values);
+    }
     let vectors = layout.pack(&values, samples, slots).map_err(|cause| RunError::Layout { name: name(), cause })?;
     let encrypted: Result<_, _> =
         vectors.into_par_iter().map(|vector| client.encrypt(&vector, *level, scale)).collect();

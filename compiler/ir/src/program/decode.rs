@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use prost::Message;
 
-use super::{Guard, HEADER, MAGIC, Program, ProgramError, VERSION, wire};
+use super::{Guard, HEADER, MAGIC, Normalisation, Program, ProgramError, VERSION, wire};
 use crate::Scale;
 use crate::attribute::{Attribute, Attributes};
 use crate::ckks::Ckks;
@@ -34,7 +34,10 @@ pub(super) fn program(bytes: &[u8]) -> Result<Program, ProgramError> {
     let client = message.client.map(|client| graph::<Tensors>((), client, &blobs)).transpose()?;
     let guard = |g: wire::Guard| Guard { name: g.name, origin: g.origin.into(), limit: g.limit };
     let guards = message.guards.into_iter().map(guard).collect();
-    Ok(Program { annotations: message.annotations, ..Program::assemble(source, circuit, client, guards)? })
+    let own = |n: wire::Normalisation| (n.name, Normalisation { offset: n.offset, divisor: n.divisor });
+    let normalisation = message.normalisation.into_iter().map(own).collect();
+    let program = Program::assemble(source, circuit, client, guards)?.with_normalisation(normalisation)?;
+    Ok(Program { annotations: message.annotations, ..program })
 }
 
 fn missing(what: &str) -> ProgramError {

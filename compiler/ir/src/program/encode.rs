@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use prost::Message;
 
-use super::{Guard, HEADER, MAGIC, Program, VERSION, wire};
+use super::{Guard, HEADER, MAGIC, Normalisation, Program, VERSION, wire};
 use crate::attribute::Attribute;
 use crate::graph::{Dialect, Graph};
 use crate::matrix::BlockMatrix;
@@ -18,6 +18,7 @@ pub(super) fn program(program: &Program) -> Vec<u8> {
         client: program.client().map(|client| graph(client, &mut blobs)),
         blobs: blobs.list,
         guards: program.guards().iter().map(guard).collect(),
+        normalisation: program.normalisation().iter().map(normalisation).collect(),
         annotations: program.annotations.clone(),
     };
     let mut bytes = vec![0; HEADER];
@@ -31,6 +32,10 @@ pub(super) fn program(program: &Program) -> Vec<u8> {
 
 fn guard(guard: &Guard) -> wire::Guard {
     wire::Guard { name: guard.name.clone(), origin: guard.origin.as_str().to_owned(), limit: guard.limit }
+}
+
+fn normalisation((name, own): (&String, &Normalisation)) -> wire::Normalisation {
+    wire::Normalisation { name: name.clone(), offset: own.offset.clone(), divisor: own.divisor.clone() }
 }
 
 fn parameters(literal: &Literal) -> wire::Parameters {

@@ -24,6 +24,7 @@ pub struct Program {
     circuit: Circuit,
     client: Option<TensorGraph>,
     guards: Vec<Guard>,
+    normalisation: BTreeMap<String, Normalisation>,
     annotations: BTreeMap<String, String>,
 }
 
@@ -60,6 +61,25 @@ impl Guard {
     /// What it is when it is decrypted.
     fn port(&self) -> Port {
         Port { name: self.name.clone(), ty: TensorType { element: tensor::Element::F32, shape: vec![1, 1] } }
+    }
+}
+
+/// What the client does to an input before it encrypts: `(x - offset) / divisor`, element by element.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Normalisation {
+    /// One for each element of a sample.
+    pub offset: Vec<f64>,
+    /// One for each element of a sample; none is 0.
+    pub divisor: Vec<f64>,
+}
+
+impl Normalisation {
+    /// Normalises samples, one after the other.
+    pub fn apply(&self, samples: &mut [f64]) {
+        for sample in samples.chunks_mut(self.offset.len().max(1)) {
+            let numbers = self.offset.iter().zip(&self.divisor);
+            sample.iter_mut().zip(numbers).for_each(|(x, (offset, divisor))| *x = (*x - offset) / divisor);
+        }
     }
 }
 
@@ -165,7 +185,8 @@ impl Program {
         client: Option<TensorGraph>,
         guards: Vec<Guard>,
     ) -> Result<Self, ProgramError> {
-        let program = Self { source, circuit, client, guards, annotations: BTreeMap::new() };
+        let program =
+            Self { source, circuit, client, guards, normalisation: BTreeMap::new(), annotations: BTreeMap::new() };
         if let Some(guard) = program.guards.iter().find(|guard| !(guard.limit >= 1.0 && guard.limit.is_finite())) {
             return Err(ProgramError::Invalid(format!("the limit of guard \"{}\" is no number from 1", guard.name)));
         }
@@ -256,6 +277,30 @@ impl Program {
             }
         }
         all
+    }
+
+    /// The same program, whose circuit takes inputs as `normalisation` makes them. Those of other names are taken as they are.
+    ///
+    /// # Errors
+    /// If there is no such input, or not a finite offset and divisor for each of its elements.
+    pub fn with_normalisation(mut self, normalisation: BTreeMap<String, Normalisation>) -> Result<Self, ProgramError> {
+        let ports = self.inputs();
+        for (name, own) in &normalisation {
+            let elements = ports.iter().find(|port| port.name == *name).map(|port| port.ty.elements());
+            let complete = elements == Some(own.offset.len()) && elements == Some(own.divisor.len());
+            let usable = own.offset.iter().chain(&own.divisor).all(|x| x.is_finite());
+            if !complete || !usable || own.divisor.iter().any(|&divisor| !divisor.is_normal()) {
+                let name = name.escape_debug();
+                return Err(ProgramError::Invalid(format!("the normalisation of \"{name}\" does not fit an input")));
+            }
+        }
+        self.normalisation = normalisation;
+        Ok(self)
+    }
+
+    /// What the client does to each input before it encrypts; those that are missing are encrypted as they are.
+    pub fn normalisation(&self) -> &BTreeMap<String, Normalisation> {
+        &self.normalisation
     }
 
     /// The same program with a note for its readers (how to preprocess, the names of the classes): nothing that computes

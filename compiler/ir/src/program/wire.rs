@@ -21,6 +21,19 @@ pub struct Program {
     pub client: Option<Graph>,
     #[prost(message, repeated, tag = "7")]
     pub guards: Vec<Guard>,
+    #[prost(message, repeated, tag = "8")]
+    pub normalisation: Vec<Normalisation>,
+}
+
+/// What the client does to an input before it encrypts.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Normalisation {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(double, repeated, tag = "2")]
+    pub offset: Vec<f64>,
+    #[prost(double, repeated, tag = "3")]
+    pub divisor: Vec<f64>,
 }
 
 /// A range witness.
