@@ -47,7 +47,24 @@ pub fn peak_ciphertext_bytes(circuit: &Circuit) -> u64 {
                     memory.allocate(length, bytes(value))
                 }
             }
-            Op::Multiply | Op::Square | Op::Add | Op::Subtract | Op::Relinearize | Op::Rescale | Op::DropLevel(_) => {
+            Op::Transform(transform) => {
+                // Besides operand and result: the operand's digits, and two polynomials for each giant step.
+                let [_, giants] = transform.rotations();
+                let special = circuit.context().special_primes().len() as u64;
+                let limbs = node.ty().level as u64 + 1;
+                let raised = 8 * circuit.context().ring_degree() as u64 * (limbs + special);
+                let digits = limbs.div_ceil(special.max(1));
+                memory.require(raised * (digits + 2 * (giants.len() as u64 + 1)));
+                memory.allocate(length, bytes(value))
+            }
+            Op::Multiply
+            | Op::Square
+            | Op::Add
+            | Op::Subtract
+            | Op::Relinearize
+            | Op::Rescale
+            | Op::DropLevel(_)
+            | Op::Fold(_) => {
                 // Element by element: what is freed makes room for the next.
                 let mut result = Vec::with_capacity(length);
                 for i in 0..length {
@@ -75,12 +92,26 @@ pub fn ciphertext_bytes(circuit: &Circuit, ty: &Type) -> u64 {
 
 /// Bytes of the evaluation keys that `circuit` uses, when they are expanded.
 pub fn evaluation_key_bytes(circuit: &Circuit) -> u64 {
-    let Some(needed) = key_needs(circuit).relinearization else { return 0 };
+    let needs = key_needs(circuit);
     let special = circuit.context().special_primes().len() as u64;
-    let limbs = needed.level as u64 + 1;
-    let digits = limbs.div_ceil(special.max(1));
-    let residues = 2 * digits * (limbs + special) * circuit.context().ring_degree() as u64;
-    8 * residues * (needed.degree as u64 - 1)
+    let key = |level: usize| {
+        let limbs = level as u64 + 1;
+        let digits = limbs.div_ceil(special.max(1));
+        8 * 2 * digits * (limbs + special) * circuit.context().ring_degree() as u64
+    };
+    let relinearization = needs.relinearization.map_or(0, |needed| key(needed.level) * (needed.degree as u64 - 1));
+    relinearization + needs.rotations.values().map(|&level| key(level)).sum::<u64>()
+}
+
+/// Bytes of the diagonals of all transforms, encoded for the levels that they are used at.
+pub fn encoded_weight_bytes(circuit: &Circuit) -> u64 {
+    let special = circuit.context().special_primes().len() as u64;
+    let of = |(_, node): (Value, &crate::graph::Node<super::Ckks>)| {
+        let Op::Transform(transform) = node.op() else { return 0 };
+        let diagonals: usize = transform.map.steps().values().map(|steps| steps.len()).sum();
+        8 * circuit.context().ring_degree() as u64 * diagonals as u64 * (node.ty().level as u64 + 1 + special)
+    };
+    circuit.nodes().map(of).sum()
 }
 
 /// Ciphertexts, each with its size and the number of arrays that hold it.

@@ -10,8 +10,8 @@ mod wire;
 
 use std::collections::BTreeMap;
 
-use crate::ckks::{Circuit, Op};
-use crate::graph::GraphError;
+use crate::ckks::{self, Circuit, Op};
+use crate::graph::{GraphError, Value};
 use crate::parameters::{ParameterError, Parameters};
 use crate::slots::Layout;
 use crate::tensor::{TensorGraph, TensorType};
@@ -100,13 +100,15 @@ impl Program {
         };
         let source = list(&mut program.inputs().into_iter().map(|port| (port.name, port.ty.elements())));
         let inputs = program.circuit.inputs();
-        let circuit = list(&mut inputs.map(|(v, name)| (name.to_owned(), program.circuit.ty(v).length)));
+        let layouts = ckks::layouts(&program.circuit);
+        let elements = |v: Value| layouts[v.index()].as_ref().map_or(program.circuit.ty(v).length, |p| p.elements());
+        let circuit = list(&mut inputs.map(|(v, name)| (name.to_owned(), elements(v))));
         if source != circuit {
             return Err(ProgramError::Signature { what: "inputs", expected: source, found: circuit });
         }
         let source = list(&mut program.outputs().into_iter().map(|port| (port.name, port.ty.elements())));
         let outputs = program.circuit.outputs().iter();
-        let circuit = list(&mut outputs.map(|o| (o.name.clone(), program.circuit.ty(o.value).length)));
+        let circuit = list(&mut outputs.map(|o| (o.name.clone(), elements(o.value))));
         if source != circuit {
             return Err(ProgramError::Signature { what: "outputs", expected: source, found: circuit });
         }
@@ -161,6 +163,24 @@ impl Program {
             .collect()
     }
 
+    /// How each output lies in the slots, in the order of [`Program::outputs`].
+    pub fn output_layouts(&self) -> Vec<Layout> {
+        let layouts = ckks::layouts(&self.circuit);
+        let outputs = self.circuit.outputs().iter().zip(self.outputs());
+        let layout = |(output, port): (&crate::graph::Output, Port)| {
+            let shape = port.ty.shape;
+            let packed = layouts[output.value.index()].as_ref().and_then(|packed| packed.reshaped(&shape).ok());
+            packed.map_or(Layout::Batch { shape }, |packed| Layout::Packed(packed.into()))
+        };
+        outputs.map(layout).collect()
+    }
+
+    /// How many samples one evaluation of the circuit takes.
+    pub fn capacity(&self) -> usize {
+        let slots = self.parameters().slots();
+        self.input_layouts().iter().map(|(_, layout)| layout.capacity(slots)).min().unwrap_or(slots)
+    }
+
     /// The file's bytes. Equal programs give equal bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         encode::program(self)
@@ -181,5 +201,5 @@ impl Program {
 }
 
 const MAGIC: &[u8; 8] = b"HECPROG\0";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const HEADER: usize = MAGIC.len() + 4 + blake3::OUT_LEN;
