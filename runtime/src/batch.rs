@@ -6,7 +6,6 @@ use std::time::Instant;
 use hec_ir::Program;
 use hec_ir::ckks::{self, Op};
 use hec_ir::program::Port;
-use hec_ir::slots::Layout;
 use rayon::prelude::*;
 
 use crate::engine::{Client, Engine, EngineError, Evaluator};
@@ -75,7 +74,7 @@ pub fn run_batches<E: Engine>(
     let samples = sample_count(&program.inputs(), inputs)?;
     let circuit = program.circuit();
     let slots = program.parameters().slots();
-    let capacity = program.input_layouts().iter().map(|(_, layout)| layout.capacity(slots)).min().unwrap_or(slots);
+    let (capacity, layouts) = (program.capacity(), program.output_layouts());
     let batches = samples.div_ceil(capacity.max(1));
     let mut outcome = Outcome { batches, ..Outcome::default() };
     outcome.outputs = program.outputs().into_iter().map(|port| (port.name, Vec::new())).collect();
@@ -108,8 +107,7 @@ pub fn run_batches<E: Engine>(
         progress.phase(Phase::Decrypt { batch, batches });
         let sizes = results.iter().flat_map(|(_, array)| array).map(|ciphertext| client.ciphertext_bytes(ciphertext));
         outcome.bytes.output += sizes.sum::<u64>();
-        for ((name, array), port) in results.into_iter().zip(program.outputs()) {
-            let layout = Layout::Batch { shape: port.ty.shape };
+        for ((name, array), layout) in results.into_iter().zip(&layouts) {
             let values = timed(&mut outcome.seconds.decrypt, || decrypt(&client, array))
                 .map_err(|cause| RunError::Decrypt { name: name.clone(), cause })?;
             outcome.outputs.entry(name).or_default().extend(layout.unpack(&values, range.len()));
@@ -160,7 +158,7 @@ fn encrypt<C: Client<Ciphertext: Send>>(
     let ckks::Input { name, layout, level, scale } = input;
     let name = || name.clone();
     let batch = inputs.get(&input.name).ok_or_else(|| RunError::MissingInput { name: name() })?;
-    let elements: usize = layout.shape().iter().product();
+    let elements = layout.elements();
     let values = &batch.values[range.start * elements..range.end * elements];
     // Slots that are left over hold the same samples again: zeros may lie where a polynomial that stands in for a function
     // leaves every bound, and one slot that overflows spoils all.

@@ -13,7 +13,7 @@ pub use layouts::layouts;
 pub use memory::{ciphertext_bytes, encoded_weight_bytes, evaluation_key_bytes, peak_ciphertext_bytes};
 pub use needs::{KeyNeeds, OpCounts, Relinearization, counts, key_needs, multiplicative_depth};
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -108,17 +108,19 @@ pub struct Transform {
 
 impl Transform {
     /// Baby steps and giant steps other than 0 of the rotations of virtual slots: each baby step once for a vector of the operand,
-    /// each giant step once for a pair of vectors.
+    /// each giant step once for a vector of the result.
     pub fn rotations(&self) -> [Vec<usize>; 2] {
-        let steps = self.map.steps();
-        let mut babies: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
-        let mut giants = Vec::new();
-        for ([_, from], steps) in &steps {
-            babies.entry(*from).or_default().extend(steps.iter().map(|step| step % self.baby_steps));
-            giants.extend(steps.iter().map(|step| step - step % self.baby_steps).collect::<BTreeSet<_>>());
+        self.stepped().map(|steps| steps.into_iter().map(|(_, step)| step).collect())
+    }
+
+    /// As [`Transform::rotations`], each with its vector: baby steps with that of the operand, giant steps with that of the result.
+    pub fn stepped(&self) -> [BTreeSet<(usize, usize)>; 2] {
+        let (mut babies, mut giants) = (BTreeSet::new(), BTreeSet::new());
+        for ([to, from], steps) in self.map.steps() {
+            babies.extend(steps.iter().map(|step| (from, step % self.baby_steps)));
+            giants.extend(steps.iter().map(|step| (to, step - step % self.baby_steps)));
         }
-        let other = |steps: Vec<usize>| steps.into_iter().filter(|&step| step != 0).collect();
-        [other(babies.into_values().flatten().collect()), other(giants)]
+        [babies, giants].map(|steps| steps.into_iter().filter(|(_, step)| *step != 0).collect())
     }
 }
 
@@ -215,8 +217,9 @@ impl Dialect for Ckks {
                 if let Some(step) = fold.steps.iter().find(|&&step| step == 0 || step >= slots) {
                     return Err(TypeError::new(format!("a rotation of {slots} slots by {step}")));
                 }
-                if fold.steps.len() > MAX_FOLDS {
-                    return Err(TypeError::new(format!("{} rotations; at most {MAX_FOLDS}", fold.steps.len())));
+                if fold.steps.is_empty() || fold.steps.len() > MAX_FOLDS {
+                    let found = fold.steps.len();
+                    return Err(TypeError::new(format!("a fold of {found} rotations: expected 1 to {MAX_FOLDS}")));
                 }
                 x.clone()
             }
