@@ -10,20 +10,23 @@ pub mod cost;
 mod decisions;
 mod encrypted_product;
 mod error;
+mod latency;
 pub mod management;
 pub mod noise;
 mod options;
 pub mod pack;
+pub mod packed;
 pub mod passes;
 pub mod ranges;
 mod series;
 pub mod tile;
+pub mod transformation;
 pub mod view;
 pub mod weights;
 
-pub use decisions::{Decisions, LayerDecision};
+pub use decisions::{Decisions, LayerDecision, PackedDecision};
 pub use error::{CompileError, Obstacle};
-pub use options::{ExplicitParameters, Options};
+pub use options::{ExplicitParameters, LayoutChoice, Options};
 
 use hec_ir::Program;
 use hec_ir::ckks::Circuit;
@@ -57,9 +60,7 @@ pub fn compile(model: &TensorGraph, options: &Options) -> Result<Compilation, Co
     options.check()?;
     let approximated = approximate::run(&passes::run(model)?, &options.calibration, &options.approximation)?;
     let (replaced, approximation) = approximated.map_or((None, None), |(graph, summary)| (Some(graph), Some(summary)));
-    let (tensor, slots) = lower(replaced.as_ref().unwrap_or(model))?;
-    let weights = Weights::of_graph(&slots);
-    let ranges = Ranges::of_graph(&slots, options.input_range, &options.calibration);
+    let tensor = passes::run(replaced.as_ref().unwrap_or(model))?;
     let explicit = options.parameters.as_ref().map(ExplicitParameters::chain).transpose()?;
     if let Some(explicit) = &options.parameters {
         explicit.hold(options.security)?;
@@ -70,20 +71,50 @@ pub fn compile(model: &TensorGraph, options: &Options) -> Result<Compilation, Co
         precision: options.precision,
         input_range: options.input_range,
         batch: options.batch,
+        log_n: None,
         explicit,
     };
-    let found = management::search(&slots, &weights, &ranges, &goal, &options.cost, &options.calibration)?;
+    let (found, reason) = match options.layout {
+        LayoutChoice::Batch => (in_batches(&tensor, options, &goal)?, None),
+        LayoutChoice::Packed => (latency::packed(&tensor, options, &goal)?, None),
+        LayoutChoice::Auto => latency::sooner(&tensor, options, &goal)?,
+    };
+    let Lowered { slots, weights, ranges, found } = found;
     let parameters = choose_primes(&found.plan, &found.simulation, options.security)?;
-    let circuit = management::emit(&slots, &weights, &found.plan, &parameters)?;
+    let circuit = management::emit(&slots, &weights, &found.plan, &parameters, &options.cost)?;
     let nodes = circuit.len();
+    let packed = ranges::width(&slots) > 1;
     let circuit = match options.memory {
+        Some(budget) if packed => fitting(circuit, budget)?,
         Some(budget) => tile::to_budget(&circuit, ciphertext_budget(&circuit, budget))?,
         None => circuit,
     };
     let tiled = circuit.len() > nodes;
     let program = Program::new(model.clone(), circuit)?;
-    let decisions = Decisions::new(&program, &ranges, options, found, tiled, approximation);
+    let mut decisions = Decisions::new(&program, &ranges, options, found, tiled, approximation);
+    decisions.layout_reason = reason;
     Ok(Compilation { program, tensor, slots, decisions })
+}
+
+/// A model in slots, and the plan that is cheapest for it.
+struct Lowered {
+    slots: SlotGraph,
+    weights: Vec<Option<Weights>>,
+    ranges: Ranges,
+    found: management::Found,
+}
+
+/// The batch layout.
+fn in_batches(tensor: &TensorGraph, options: &Options, goal: &Goal) -> Result<Lowered, CompileError> {
+    planned(pack::batch(tensor)?, options, goal)
+}
+
+/// Searches a plan for a model in slots.
+fn planned(slots: SlotGraph, options: &Options, goal: &Goal) -> Result<Lowered, CompileError> {
+    let weights = Weights::of_graph(&slots);
+    let ranges = Ranges::of_graph(&slots, options.input_range, &options.calibration);
+    let found = management::search(&slots, &weights, &ranges, goal, &options.cost, &options.calibration)?;
+    Ok(Lowered { slots, weights, ranges, found })
 }
 
 /// The first two stages: the model after the passes, and packed into slots.
@@ -96,11 +127,29 @@ pub fn lower(model: &TensorGraph) -> Result<(TensorGraph, SlotGraph), CompileErr
     Ok((tensor, slots))
 }
 
+/// A packed circuit, whose few ciphertexts cannot be computed in parts.
+fn fitting(circuit: Circuit, budget: u64) -> Result<Circuit, CompileError> {
+    use hec_ir::ckks::{encoded_weight_bytes, evaluation_key_bytes, peak_ciphertext_bytes};
+    let parts = [peak_ciphertext_bytes(&circuit), evaluation_key_bytes(&circuit), encoded_weight_bytes(&circuit)];
+    let needed: u64 = parts.iter().sum();
+    if needed <= budget {
+        return Ok(circuit);
+    }
+    let [ciphertexts, keys, weights] = parts;
+    Err(CompileError::Option {
+        name: "memory",
+        reason: format!(
+            "the packed layout takes {needed} bytes ({ciphertexts} of ciphertexts, {keys} of keys, {weights} of encoded weights), \
+             {budget} are allowed; allow more, or take the batch layout"
+        ),
+    })
+}
+
 /// What of a budget is left for ciphertexts beside evaluation keys, weights, and what else a process takes.
 fn ciphertext_budget(circuit: &Circuit, budget: u64) -> u64 {
     /// The share that ciphertexts may take of what keys leave.
     const SHARE: f64 = 0.9;
-    let keys = hec_ir::ckks::evaluation_key_bytes(circuit);
+    let keys = hec_ir::ckks::evaluation_key_bytes(circuit) + hec_ir::ckks::encoded_weight_bytes(circuit);
     (budget.saturating_sub(keys) as f64 * SHARE) as u64
 }
 

@@ -5,7 +5,9 @@ use hec_ir::parameters::{MAX_LIMBS, MAX_LOG_N, Ring, RingType, Security, TABLE_N
 use hec_ir::slots::SlotGraph;
 
 use super::simulate::{Infeasible, PRIME_BITS};
-use super::{Chain, Model, Plan, ProductPolicy, Simulation, combine_count, product_count, rounding, simulate};
+use super::{
+    Chain, Model, Plan, ProductPolicy, Simulation, combine_count, product_count, rounding, simulate, transform_count,
+};
 use crate::cost::CostModel;
 use crate::ranges::{Ranges, Samples};
 use crate::weights::Weights;
@@ -23,6 +25,8 @@ pub struct Goal {
     pub input_range: (f64, f64),
     /// Samples in a batch, if fewer than a ring has slots for.
     pub batch: Option<usize>,
+    /// log2 of the ring degree, if only one is looked at.
+    pub log_n: Option<u32>,
     /// Ring degree and chain, if the user gives them.
     pub explicit: Option<Explicit>,
 }
@@ -143,6 +147,8 @@ const MIN_SEARCHED_LOG_N: u32 = 11;
 const LARGER_RING_GAIN: f64 = 0.9;
 const INPUT_BITS: std::ops::RangeInclusive<i32> = 16..=60;
 const WEIGHT_BITS: std::ops::RangeInclusive<i32> = 4..=22;
+/// Weights in slots are encoded in coefficients, which takes more bits for as much precision.
+const SLOT_WEIGHT_BITS: std::ops::RangeInclusive<i32> = 8..=44;
 const WATERLINES: std::ops::RangeInclusive<i32> = 12..=60;
 const RESCALE_BITS: std::ops::RangeInclusive<i32> = 22..=49;
 
@@ -185,8 +191,18 @@ fn search_once(
     model: Model,
 ) -> Result<Found, SearchError> {
     let space =
-        Space { graph, weights, ranges, goal, model, products: product_count(graph), combines: combine_count(graph) };
-    let degrees = goal.explicit.as_ref().map_or(MIN_SEARCHED_LOG_N..=MAX_LOG_N, |e| e.log_n..=e.log_n);
+        Space {
+            graph,
+            weights,
+            ranges,
+            goal,
+            model,
+            products: product_count(graph),
+            combines: combine_count(graph),
+            transforms: transform_count(graph),
+        };
+    let searched = goal.log_n.map_or(MIN_SEARCHED_LOG_N..=MAX_LOG_N, |log_n| log_n..=log_n);
+    let degrees = goal.explicit.as_ref().map_or(searched, |e| e.log_n..=e.log_n);
     let mut best: Option<(Plan, Scored, f64)> = None;
     let mut candidates = Vec::new();
     let mut closest: Option<(Scored, u32)> = None;
@@ -248,6 +264,7 @@ struct Space<'a> {
     model: Model<'a>,
     products: usize,
     combines: usize,
+    transforms: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -274,6 +291,9 @@ impl Scored {
 }
 
 const PLATEAU_SLOPE: f64 = 1e-5;
+
+/// By how many bits weights in slots start above others.
+const SLOTWISE_START_BITS: i32 = 8;
 
 /// Nodes simulated in one descent.
 const DESCENT_BUDGET: usize = 150_000;
@@ -325,6 +345,7 @@ impl Space<'_> {
             None => [28.0, 36.0, 44.0, 49.0].map(Chain::Uniform).to_vec(),
         };
         for chain in chains {
+            let slotwise = if self.transforms > 0 { SLOTWISE_START_BITS } else { 0 };
             for (input_bits, weight_bits) in [(22, 8), (28, 12), (34, 14), (42, 18)] {
                 for waterline in [20.0, 26.0, 32.0, 40.0] {
                     for mask in 0..16u8 {
@@ -334,9 +355,10 @@ impl Space<'_> {
                             chain: chain.clone(),
                             special: explicit.map_or(1, |e| e.special.max(1)),
                             input_bits: explicit.and_then(|e| e.input_bits).unwrap_or(input_bits),
-                            weight_bits: vec![weight_bits; self.combines],
+                            weight_bits: vec![weight_bits + slotwise; self.combines],
                             waterline,
                             products: vec![policy; self.products],
+                            fold_first: vec![false; self.transforms],
                         });
                     }
                 }
@@ -370,8 +392,12 @@ impl Space<'_> {
         }
     }
 
+    fn weight_bits(&self) -> std::ops::RangeInclusive<i32> {
+        if self.transforms > 0 { SLOT_WEIGHT_BITS } else { WEIGHT_BITS }
+    }
+
     fn coordinates(&self) -> usize {
-        5 + self.combines + self.products
+        5 + self.combines + self.products + self.transforms
     }
 
     fn neighbours(&self, plan: &Plan, coordinate: usize) -> Vec<Plan> {
@@ -389,12 +415,16 @@ impl Space<'_> {
             1 if explicit.is_none_or(|e| e.input_bits.is_none()) => {
                 INPUT_BITS.map(|bits| with(&|p| p.input_bits = bits)).collect()
             }
-            2 => WEIGHT_BITS.map(|bits| with(&|p| p.weight_bits.fill(bits))).collect(),
+            2 => self.weight_bits().map(|bits| with(&|p| p.weight_bits.fill(bits))).collect(),
             3 => WATERLINES.map(|bits| with(&|p| p.waterline = f64::from(bits))).collect(),
             4 if explicit.is_none() => (1..=4).map(|count| with(&|p| p.special = count)).collect(),
             fixed if fixed < 5 => Vec::new(),
             other if other < 5 + self.combines => {
-                WEIGHT_BITS.map(|bits| with(&|p| p.weight_bits[other - 5] = bits)).collect()
+                self.weight_bits().map(|bits| with(&|p| p.weight_bits[other - 5] = bits)).collect()
+            }
+            other if other >= 5 + self.combines + self.products => {
+                let index = other - 5 - self.combines - self.products;
+                vec![with(&|p| p.fold_first[index] = !p.fold_first[index])]
             }
             other => (0..16).map(|mask| with(&|p| p.products[other - 5 - self.combines] = policy(mask))).collect(),
         }

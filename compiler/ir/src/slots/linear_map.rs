@@ -210,6 +210,19 @@ impl LinearMap {
     /// The result in virtual slots, for an operand in virtual slots, vector by vector: what the map means.
     pub fn apply(&self, x: &[f64]) -> Vec<f64> {
         let period = self.period();
+        let mut y = self.apply_unfolded(x);
+        for y in y.chunks_mut(period) {
+            for step in self.fold.steps(period) {
+                let before = y.to_vec();
+                (0..period).for_each(|slot| y[slot] += before[(slot + step) % period]);
+            }
+        }
+        y
+    }
+
+    /// [`LinearMap::apply`] without the fold.
+    pub fn apply_unfolded(&self, x: &[f64]) -> Vec<f64> {
+        let period = self.period();
         let diagonals = self.diagonals();
         let mut y = vec![0.0; self.to.vectors() * period];
         for (&[to, from, step], weights) in &diagonals.weights {
@@ -220,10 +233,6 @@ impl LinearMap {
         }
         for (y, bias) in y.chunks_mut(period).zip(&diagonals.bias) {
             bias.iter().for_each(|&(slot, value)| y[slot as usize] += value);
-            for step in self.fold.steps(period) {
-                let before = y.to_vec();
-                (0..period).for_each(|slot| y[slot] += before[(slot + step) % period]);
-            }
         }
         y
     }
