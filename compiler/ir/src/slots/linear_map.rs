@@ -488,3 +488,93 @@ impl Slots {
         &self.slots[self.starts[element] as usize..self.starts[element + 1] as usize]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::matrix::Block;
+    use crate::slots::{Digit, Place};
+
+    fn dense(rows: usize, cols: usize) -> (Arc<BlockMatrix<f64>>, Arc<[f64]>) {
+        let weights = (0..rows * cols).map(|i| 1.0 + (i * 37 % 19) as f64).collect();
+        let bias = (0..rows).map(|row| row as f64).collect();
+        (Arc::new(BlockMatrix::dense(rows, cols, weights).unwrap()), bias)
+    }
+
+    fn line(elements: usize, period: usize, stride: usize, repetition: [usize; 2]) -> Arc<Packed> {
+        let place = Place::Strided(vec![Digit { size: elements, stride }]);
+        Arc::new(Packed::new(vec![elements], period, 1, repetition, place).unwrap())
+    }
+
+    /// The map on a sample, read where the result lies; and the number of its diagonals.
+    fn checked(map: &LinearMap) -> usize {
+        let x: Vec<f64> = (0..map.from.elements()).map(|i| (i as f64).sin()).collect();
+        let y = map.apply(&map.from.spread(&x));
+        let expected = map.matrix.apply(&x);
+        for (slot, entry) in map.to.table().into_iter().enumerate().filter(|(_, entry)| *entry > 0) {
+            let row = entry as usize - 1;
+            assert!((y[slot] - expected[row] - map.bias[row]).abs() < 1e-9, "slot {slot} of {map:?}");
+        }
+        let steps: usize = map.steps().values().map(BTreeSet::len).sum();
+        assert_eq!(steps, map.diagonals().weights.len());
+        steps
+    }
+
+    #[test]
+    fn folds_and_copies_save_diagonals() {
+        let (matrix, bias) = dense(16, 100);
+        let map = |from: &Arc<Packed>, to: &Arc<Packed>, fold| {
+            checked(&LinearMap::new(matrix.clone(), bias.clone(), from.clone(), to.clone(), fold).unwrap())
+        };
+        let (once, copies) = (line(100, 1024, 1, [1024, 0]), line(100, 1024, 1, [128, 0]));
+        let turned = line(100, 1024, 1, [128, 2]);
+        let (repeated, apart) = (line(16, 1024, 1, [16, 0]), line(16, 1024, 64, [1024, 0]));
+        assert_eq!(map(&once, &line(16, 1024, 1, [1024, 0]), Fold::None), 115);
+        assert_eq!(map(&once, &repeated, Fold::Full { period: 16 }), 16);
+        assert_eq!(map(&copies, &repeated, Fold::Full { period: 16 }), 16);
+        assert_eq!(map(&turned, &repeated, Fold::Full { period: 16 }), 2);
+        assert_eq!(map(&copies, &apart, Fold::Window { width: 64 }), 2);
+        let (matrix, bias) = dense(10, 16);
+        let last = LinearMap::new(matrix, bias, apart, line(10, 1024, 1, [16, 0]), Fold::Full { period: 16 }).unwrap();
+        assert_eq!(checked(&last), 10);
+    }
+
+    #[test]
+    fn folds_take_as_many_rotations_as_their_terms_have_bits() {
+        assert_eq!(Fold::Full { period: 16 }.steps(128), [16, 32, 64]);
+        assert_eq!(Fold::Window { width: 8 }.steps(128), [1, 2, 4]);
+        assert_eq!(Fold::Full { period: 128 }.steps(128), [0; 0]);
+        assert_eq!(Fold::None.steps(128), [0; 0]);
+    }
+
+    #[test]
+    fn what_is_no_map_is_refused() {
+        let (matrix, bias) = dense(4, 8);
+        let new = |from: Arc<Packed>, to: Arc<Packed>, fold| {
+            LinearMap::new(matrix.clone(), bias.clone(), from, to, fold).unwrap_err().0
+        };
+        let (from, to) = (line(8, 32, 1, [8, 0]), line(4, 32, 1, [4, 0]));
+        let refused = [
+            (new(to.clone(), from.clone(), Fold::None), "a 4x8 matrix with 4 biases does not map 4 elements to 8"),
+            (new(from.clone(), line(4, 64, 1, [4, 0]), Fold::None), "vectors of 32 and 64 virtual slots"),
+            (new(from.clone(), to.clone(), Fold::Full { period: 3 }), "fold full 3 of vectors of 32 virtual slots"),
+            (new(from.clone(), to.clone(), Fold::Full { period: 64 }), "fold full 64"),
+            (new(from.clone(), to.clone(), Fold::Full { period: 2 }), "does not leave its sums where"),
+            (new(from.clone(), to, Fold::Window { width: 2 }), "does not leave its sums where"),
+        ];
+        for (found, expected) in refused {
+            assert!(found.contains(expected), "{found}\n{expected}");
+        }
+        let infinite = LinearMap::new(matrix.clone(), [f64::NAN; 4].into(), from.clone(), from.clone(), Fold::None);
+        assert!(infinite.is_err());
+        // Many weights for many slots each, in few bytes of a file.
+        let weights: Arc<[f64]> = vec![1.0; 1 << 12].into();
+        let all = |n: u32| -> Arc<[u32]> { (0..n).collect() };
+        let block = |_| Block { rows: all(1), cols: all(1 << 12), weights: weights.clone() };
+        let huge = Arc::new(BlockMatrix::new(1, 1 << 12, (0..16).map(block).collect()).unwrap());
+        let everywhere = Packed::new(vec![1], 1 << 17, 1, [1, 0], Place::Strided(Vec::new())).unwrap();
+        let from = line(1 << 12, 1 << 17, 1, [1 << 12, 0]);
+        let error = LinearMap::new(huge, [0.0].into(), from, Arc::new(everywhere), Fold::None).unwrap_err().0;
+        assert!(error.contains("weights for 131072 slots each"), "{error}");
+    }
+}
