@@ -59,8 +59,10 @@ pub struct PackedDecision {
     pub rotation_keys: usize,
     /// Bytes of all evaluation keys, expanded.
     pub key_bytes: u64,
-    /// Bytes of the encoded weights.
+    /// Bytes of the weights that are encoded on load.
     pub weight_bytes: u64,
+    /// Layers whose weights are encoded just in time.
+    pub just_in_time: usize,
 }
 
 /// One operation of the circuit.
@@ -143,8 +145,13 @@ impl PackedDecision {
             rotation_keys: ckks::key_needs(circuit).rotations.len(),
             key_bytes: ckks::evaluation_key_bytes(circuit),
             weight_bytes: ckks::encoded_weight_bytes(circuit),
+            just_in_time: circuit.nodes().filter(|(_, node)| is_just_in_time(node.op())).count(),
         })
     }
+}
+
+fn is_just_in_time(op: &ckks::Op) -> bool {
+    matches!(op, ckks::Op::Transform(transform) if transform.just_in_time)
 }
 
 /// One line for all tiles of an operation. What only moves ciphertexts from tile to tile is left out.
@@ -249,6 +256,9 @@ impl fmt::Display for Decisions {
         let megabytes = self.peak_bytes as f64 / 1e6;
         if let Some(packed) = &self.packed {
             let [keys, weights] = [packed.key_bytes, packed.weight_bytes].map(|bytes| bytes as f64 / 1e6);
+            if packed.just_in_time > 0 {
+                writeln!(f, "  the weights of {} layers are encoded each time, to save memory", packed.just_in_time)?;
+            }
             return write!(
                 f,
                 "  about {:.3} s on one core for an answer, encryption included; evaluation keys take {keys:.0} MB, weights encoded on load {weights:.0} MB, ciphertexts {megabytes:.0} MB",

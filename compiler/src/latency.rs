@@ -10,8 +10,6 @@ use crate::{Lowered, in_batches, packed, planned};
 
 /// Rings that are looked at.
 const MIN_LOG_N: u32 = 11;
-/// After the first ring that carries the model, so many more: with more slots there are fewer diagonals, but each costs more.
-const LARGER_RINGS: usize = 1;
 /// No chain takes fewer bits for a level: below, what rescaling rounds is more than the message.
 const LEAST_BITS_A_LEVEL: u32 = 20;
 
@@ -60,8 +58,11 @@ pub(crate) fn packed(tensor: &TensorGraph, options: &Options, goal: &Goal) -> Re
                 Err(other) => return Err(other),
             }
         }
+        // In twice as many slots an operation costs more than twice, and there are not less than half as many: a larger ring can only
+        // be better where values lie in several vectors in this one.
+        let whole = plan.largest() <= Ring { ring_type: goal.ring_types[0], log_n }.slots();
         carried += usize::from(feasible);
-        if carried > LARGER_RINGS {
+        if carried > 0 && (whole || carried > 1) {
             break;
         }
     }

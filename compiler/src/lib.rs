@@ -127,20 +127,38 @@ pub fn lower(model: &TensorGraph) -> Result<(TensorGraph, SlotGraph), CompileErr
     Ok((tensor, slots))
 }
 
-/// A packed circuit, whose few ciphertexts cannot be computed in parts.
+/// A packed circuit that takes no more than `budget` bytes: its few ciphertexts cannot be computed in parts, but weights can be encoded
+/// just in time, those that take most first.
 fn fitting(circuit: Circuit, budget: u64) -> Result<Circuit, CompileError> {
-    use hec_ir::ckks::{encoded_weight_bytes, evaluation_key_bytes, peak_ciphertext_bytes};
-    let parts = [peak_ciphertext_bytes(&circuit), evaluation_key_bytes(&circuit), encoded_weight_bytes(&circuit)];
-    let needed: u64 = parts.iter().sum();
-    if needed <= budget {
-        return Ok(circuit);
+    use hec_ir::ckks::{Op, encoded_weight_bytes, evaluation_key_bytes, peak_ciphertext_bytes, weight_bytes};
+    let parts = |circuit: &Circuit| {
+        [peak_ciphertext_bytes(circuit), evaluation_key_bytes(circuit), encoded_weight_bytes(circuit)]
+    };
+    let bytes = |op: &Op, ty| if let Op::Transform(t) = op { weight_bytes(&circuit, t, ty) } else { 0 };
+    let weights = circuit.nodes().map(|(value, node)| (bytes(node.op(), node.ty()), value.index()));
+    let mut transforms: Vec<(u64, usize)> = weights.filter(|(bytes, _)| *bytes > 0).collect();
+    transforms.sort_by_key(|&(bytes, index)| (std::cmp::Reverse(bytes), index));
+    for count in 0..=transforms.len() {
+        let chosen = &transforms[..count];
+        let changed = circuit.translate(circuit.context().clone(), |builder, value, node, operands| {
+            let op = match node.op() {
+                Op::Transform(t) if chosen.iter().any(|&(_, index)| index == value.index()) => {
+                    Op::Transform(hec_ir::ckks::Transform { just_in_time: true, ..t.clone() })
+                }
+                other => other.clone(),
+            };
+            builder.push(op, operands)
+        })?;
+        if parts(&changed).iter().sum::<u64>() <= budget {
+            return Ok(changed);
+        }
     }
-    let [ciphertexts, keys, weights] = parts;
+    let [ciphertexts, keys, weights] = parts(&circuit);
     Err(CompileError::Option {
         name: "memory",
         reason: format!(
-            "the packed layout takes {needed} bytes ({ciphertexts} of ciphertexts, {keys} of keys, {weights} of encoded weights), \
-             {budget} are allowed; allow more, or take the batch layout"
+            "the packed layout takes {ciphertexts} bytes of ciphertexts, {keys} of keys, and {weights} of encoded weights, or those of \
+             one layer at a time; {budget} bytes are allowed; allow more, or take the batch layout"
         ),
     })
 }

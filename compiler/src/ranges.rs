@@ -202,6 +202,7 @@ fn observe(graph: &SlotGraph, samples: &Samples) -> Vec<Range> {
             range.typical = value.iter().fold(range.typical, |largest, v| largest.max(v.abs()));
             if let Op::Transform(map) = node.op()
                 && map.fold() != Fold::None
+                && sample < UNFOLDED_SAMPLES
             {
                 let before = map.apply_unfolded(&values[node.operands()[0].index()]);
                 range.inner = before.iter().fold(range.inner, |largest, v| largest.max(v.abs()));
@@ -218,7 +219,9 @@ fn observe(graph: &SlotGraph, samples: &Samples) -> Vec<Range> {
 }
 
 /// Samples of the packed layout that are looked at: each takes as much work as all slots of a vector.
-const PACKED_SAMPLES: usize = 64;
+const PACKED_SAMPLES: usize = 32;
+/// Samples of which the sums before a fold are looked at.
+const UNFOLDED_SAMPLES: usize = 8;
 
 /// The value of every node for one sample, in every virtual slot: what a slot graph means.
 pub fn evaluate(graph: &SlotGraph, input: impl Fn(&str, usize) -> Vec<f64>) -> Vec<Vec<f64>> {

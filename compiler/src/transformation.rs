@@ -32,16 +32,14 @@ impl Transformation {
             largest = largest.max(weight.abs());
             squares[row] += weight * weight;
         });
-        let steps = map.steps();
         let mut diagonals = vec![0; map.to().vectors()];
-        steps.iter().for_each(|([to, _], steps)| diagonals[*to] += steps.len());
-        let splits = (0..=map.period().trailing_zeros()).map(|log| (1 << log, rotations(map, &steps, 1 << log)));
+        map.steps().iter().for_each(|([to, _], steps)| diagonals[*to] += steps.len());
         Self {
             largest,
             row_norm: squares.into_iter().fold(0.0, f64::max).sqrt(),
             diagonals: diagonals.into_iter().max().unwrap_or(0),
             folds: map.fold().steps(map.period()).len(),
-            splits: splits.collect(),
+            splits: splits(map),
             map: map.clone(),
         }
     }
@@ -53,16 +51,24 @@ impl Transformation {
 
     /// The number of baby steps with which the map costs least at so many limbs, and its nanoseconds, without its fold.
     pub fn cheapest(&self, cost: &CostModel, shape: Shape, limbs: usize) -> (usize, f64) {
-        let price = |&(baby_steps, rotations): &(usize, Rotations)| (baby_steps, cost.transform(shape, limbs, rotations));
-        let best = self.splits.iter().map(price).min_by(|a, b| a.1.total_cmp(&b.1));
-        best.unwrap_or((1, 0.0))
+        cheapest(&self.splits, cost, shape, limbs)
     }
+}
 
-    /// Nanoseconds of the map with its fold.
-    pub fn nanoseconds(&self, cost: &CostModel, shape: Shape, limbs: usize) -> f64 {
-        let folds = (self.folds * self.map.to().vectors()) as f64;
-        self.cheapest(cost, shape, limbs).1 + folds * cost.rotation(shape, limbs)
-    }
+/// Nanoseconds of a map with its fold at so many limbs.
+pub fn nanoseconds(map: &LinearMap, cost: &CostModel, shape: Shape, limbs: usize) -> f64 {
+    let folds = map.fold().steps(map.period()).len() * map.to().vectors();
+    cheapest(&splits(map), cost, shape, limbs).1 + folds as f64 * cost.rotation(shape, limbs)
+}
+
+fn cheapest(splits: &[(usize, Rotations)], cost: &CostModel, shape: Shape, limbs: usize) -> (usize, f64) {
+    let price = |&(baby_steps, rotations): &(usize, Rotations)| (baby_steps, cost.transform(shape, limbs, rotations));
+    splits.iter().map(price).min_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or((1, 0.0))
+}
+
+fn splits(map: &LinearMap) -> Vec<(usize, Rotations)> {
+    let steps = map.steps();
+    (0..=map.period().trailing_zeros()).map(|log| (1 << log, rotations(map, &steps, 1 << log))).collect()
 }
 
 fn rotations(

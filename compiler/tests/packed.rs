@@ -280,6 +280,7 @@ fn nets() -> Vec<(&'static str, TensorGraph)> {
         ("mlp", net(&[], &[128, 128, 10])),
         ("lola", net(&[([5, 2, 2], 0)], &[100, 10])),
         ("cryptonets", net(&[([5, 5, 2], 1)], &[100, 10])),
+        ("lenet", net(&[([32, 5, 2], 2), ([64, 5, 2], 2)], &[512, 10])),
     ]
 }
 
@@ -287,7 +288,9 @@ fn nets() -> Vec<(&'static str, TensorGraph)> {
 #[test]
 fn counts_of_the_latency_nets() {
     let mut text = String::new();
-    for (name, graph) in nets() {
+    let committed = std::fs::read("../models/cryptonets-mnist.onnx").expect("is there");
+    let committed = hec_onnx::import(&committed, &hec_onnx::ImportOptions::default()).expect("is a model");
+    for (name, graph) in nets().into_iter().chain([("cryptonets-mnist.onnx", committed)]) {
         let compiled = compile(&graph, &packed_options()).expect("compiles");
         let circuit = compiled.program.circuit();
         let ckks::OpCounts { products, key_switches, rotations, plain_products, rescales, .. } = ckks::counts(circuit);
@@ -335,6 +338,14 @@ fn auto_takes_the_layout_that_answers_sooner() {
 #[test]
 fn memory_that_is_too_little_is_refused_with_its_parts() {
     let (_, graph) = nets().remove(1);
-    let error = compile(&graph, &Options { memory: Some(1 << 20), ..packed_options() }).expect_err("too little");
+    let with = |memory| compile(&graph, &Options { memory, ..packed_options() });
+    let error = with(Some(1 << 20)).expect_err("too little");
     assert!(error.to_string().contains("of encoded weights"), "{error}");
+    let bytes = |circuit: &ckks::Circuit| {
+        ckks::peak_ciphertext_bytes(circuit) + ckks::evaluation_key_bytes(circuit) + ckks::encoded_weight_bytes(circuit)
+    };
+    let all = bytes(with(None).expect("compiles").program.circuit());
+    let tight = with(Some(all - 1)).expect("weights are encoded just in time");
+    assert!(bytes(tight.program.circuit()) < all);
+    assert_eq!(tight.decisions.packed.expect("is packed").just_in_time, 1);
 }

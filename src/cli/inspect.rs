@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use hec::ir::graph::{Dialect, Graph};
 
-use super::{CompileOptions, Failure, console, files};
+use super::{CompileOptions, Failure, LayoutArgument, console, files};
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -42,6 +42,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let text = match (stage, program) {
         (Stage::Model, _) => shown(model, arguments.dot),
         (Stage::Tensor, _) => shown(&hec::passes::run(model)?, arguments.dot),
+        (Stage::Slots, None) if arguments.options.layout != LayoutArgument::Batch => {
+            shown(&files::compile(model, card.as_ref(), &arguments.options)?.slots, arguments.dot)
+        }
         (Stage::Slots, _) => shown(&hec::lower(model)?.1, arguments.dot),
         (Stage::Ckks, Some(program)) => shown(program.circuit(), arguments.dot),
         (Stage::Ckks, None) => {

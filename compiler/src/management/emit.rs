@@ -73,7 +73,7 @@ impl Target for Emitter<'_> {
         let shape = Shape { ring: parameters.ring(), special: parameters.special_primes().len() };
         let (baby_steps, _) = transformation.cheapest(self.cost, shape, self.builder.ty(*x).level + 1);
         let (map, weight_scale) = (transformation.map.clone(), scale.clone());
-        self.push(ckks::Op::Transform(ckks::Transform { map, weight_scale, baby_steps }), &[*x])
+        self.push(ckks::Op::Transform(ckks::Transform { map, weight_scale, baby_steps, just_in_time: false }), &[*x])
     }
 
     fn fold(&mut self, _node: Value, x: &Value, transformation: &Transformation) -> Result<Value, GraphError> {

@@ -1,7 +1,6 @@
 //! Which layout each class gets: the way through the classes on which the maps cost least.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use hec_ir::parameters::Ring;
 use hec_ir::slots::LinearMap;
@@ -12,7 +11,7 @@ use super::classes::Classes;
 use super::steps::{Operation, Steps};
 use crate::cost::{CostModel, Shape};
 use crate::error::CompileError;
-use crate::transformation::Transformation;
+use crate::transformation;
 
 /// Limbs at which maps are compared: what they are computed at is not known yet.
 const LIMBS: usize = 5;
@@ -133,9 +132,8 @@ impl Search<'_> {
         }
         let Operation::Linear { terms, bias } = &self.steps.list[step].operation else { return f64::INFINITY };
         let map = LinearMap::new(terms[term].1.clone(), bias.clone(), from.0.clone(), to.0.clone(), to.1);
-        let cost = map.map_or(f64::INFINITY, |map| {
-            Transformation::new(&Arc::new(map)).nanoseconds(self.cost, self.shape, LIMBS)
-        });
+        let price = |map| transformation::nanoseconds(&map, self.cost, self.shape, LIMBS);
+        let cost = map.map_or(f64::INFINITY, price);
         self.known.insert(key, cost);
         cost
     }

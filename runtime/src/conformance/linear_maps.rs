@@ -63,7 +63,7 @@ fn push(b: &mut Builder<Ckks>, x: Value, map: LinearMap, baby_steps: usize) -> R
     let samples = b.context().slots() / map.period();
     let steps: Vec<usize> = map.fold().steps(map.period()).into_iter().map(|step| step * samples).collect();
     let weight_scale = Scale::prime(b.context().moduli()[b.ty(x).level]);
-    let y = b.push(Op::Transform(Transform { map: Arc::new(map), weight_scale, baby_steps }), &[x])?;
+    let y = b.push(Op::Transform(Transform { map: Arc::new(map), weight_scale, baby_steps, just_in_time: baby_steps == 8 }), &[x])?;
     let y = b.push(Op::Rescale, &[y])?;
     Ok(if steps.is_empty() { y } else { b.push(Op::Fold(ckks::Fold { steps }), &[y])? })
 }
@@ -126,7 +126,7 @@ pub fn transform_of_several_vectors<E: Engine>(engine: &E, setting: &Setting) ->
 pub fn transform_agrees_with_its_expansion<E: Engine>(engine: &E, setting: &Setting) -> Verdict {
     let mut random = Random::new(22);
     let map = Arc::new(maps(64, &mut random)?.remove(0));
-    let transform = Transform { map, weight_scale: Scale::power_of_two(30), baby_steps: 4 };
+    let transform = Transform { map, weight_scale: Scale::power_of_two(30), baby_steps: 4, just_in_time: false };
     let mut b = setting.builder()?;
     let x = input(&mut b, "x", 1, TOP - 3, scale())?;
     let y = b.push(Op::Transform(transform.clone()), &[x])?;

@@ -66,7 +66,9 @@ impl Engine for CkksEngine {
         let rotations = GaloisKeys::generate(&context, &secret, steps, &mut randomness).map_err(EngineError::new)?;
         let mut transforms = Vec::new();
         for (_, node) in circuit.nodes() {
-            if let Op::Transform(transform) = node.op() {
+            if let Op::Transform(transform) = node.op()
+                && !transform.just_in_time
+            {
                 let operand = circuit.ty(node.operands()[0]);
                 let prepared = Prepared::new(&context, transform, operand.level, &operand.scale);
                 let origin = node.origin();

@@ -136,17 +136,7 @@ pub fn linear_transform_block(
     }
     let mut results = Vec::with_capacity(transforms.len());
     for (giants, scale) in outer.into_iter().zip(scales) {
-        let mut total = raise(context, level, [None, None]);
-        for (giant, inner) in giants {
-            if giant == 0 {
-                for (total, inner) in total.iter_mut().zip(&inner) {
-                    let q = |row: usize| context.modulus(context.row(level, row));
-                    total.for_each_limb(|row, limb| kernels::add_assign(q(row), limb, inner.limb(row)));
-                }
-            } else {
-                add_giant_step(context, level, inner, find(giant)?, &mut total)?;
-            }
-        }
+        let mut total = rotated_sum(context, level, giants.into_iter().collect(), find)?;
         let [u0, u1] = &mut total;
         results.push(lower(context, operation, level, Divisor::Special, [u0, u1], &scale)?);
     }
@@ -215,14 +205,8 @@ fn apply(
             });
             continue;
         }
-        let mut outer = raise(context, level, [None, None]);
-        for (&giant, inner) in transform.giants.keys().zip(&mut sums) {
-            if giant == 0 {
-                outer = inner;
-            } else {
-                add_giant_step(context, level, inner, find(giant)?, &mut outer)?;
-            }
-        }
+        let own = transform.giants.keys().copied().zip(&mut sums);
+        let mut outer = rotated_sum(context, level, own.collect(), find)?;
         let [u0, u1] = &mut outer;
         results.push(lower(context, operation, level, divisor, [u0, u1], &scale)?);
     }
@@ -307,26 +291,47 @@ fn inner_sums<'c>(
     Ok(sums)
 }
 
-/// Rotates a raised ciphertext by a giant step and adds it to `outer`. Only its second polynomial is divided by `P`, to
-/// be cut into digits.
-fn add_giant_step(
-    context: &Context,
+/// The sum of raised ciphertexts, each rotated by its giant step; each step on a thread of its own, if there are several.
+fn rotated_sum<'c, 'k>(
+    context: &'c Context,
     level: usize,
-    [inner0, mut inner1]: Raised<'_>,
+    sums: Vec<(usize, Raised<'c>)>,
+    find: impl Fn(usize) -> Result<&'k GaloisKey, Error> + Sync,
+) -> Result<Raised<'c>, Error> {
+    let turned = |(giant, sum): (usize, Raised<'c>)| match giant {
+        0 => Ok(sum),
+        _ => giant_step(context, level, sum, find(giant)?),
+    };
+    let rotated: Vec<Raised<'c>> = sums.into_par_iter().map(turned).collect::<Result<_, Error>>()?;
+    let mut rotated = rotated.into_iter();
+    let Some(mut total) = rotated.next() else { return Ok(raise(context, level, [None, None])) };
+    for term in rotated {
+        for (total, term) in total.iter_mut().zip(&term) {
+            let q = |row: usize| context.modulus(context.row(level, row));
+            total.for_each_limb(|row, limb| kernels::add_assign(q(row), limb, term.limb(row)));
+        }
+    }
+    Ok(total)
+}
+
+/// Rotates a raised ciphertext by a giant step. Only its second polynomial is divided by `P`, to be cut into digits.
+fn giant_step<'c>(
+    context: &'c Context,
+    level: usize,
+    [inner0, mut inner1]: Raised<'c>,
     GaloisKey { element, key }: &GaloisKey,
-    outer: &mut Raised<'_>,
-) -> Result<(), Error> {
+) -> Result<Raised<'c>, Error> {
     let c1 = divide(context, level, &context.switch(level)?.special, &mut inner1);
     inner1.for_each_limb(|_, limb| limb.fill(0));
     let mut switched = [inner0, inner1];
     add_products(context, level, &[(&c1, key)], &mut switched)?;
     let table = context.permutation(*element);
-    for (outer, switched) in outer.iter_mut().zip(&switched) {
-        outer.for_each_limb(|i, limb| {
+    for half in &mut switched {
+        half.for_each_limb(|_, limb| {
             let mut image = context.scratch(1);
-            permute(&table, switched.limb(i), image.limb_mut(0));
-            kernels::add_assign(context.modulus(context.row(level, i)), limb, image.limb(0));
+            permute(&table, limb, image.limb_mut(0));
+            limb.copy_from_slice(image.limb(0));
         });
     }
-    Ok(())
+    Ok(switched)
 }

@@ -1,6 +1,6 @@
 //! How much memory the ciphertexts of a circuit take while it is executed.
 
-use super::{Circuit, Op, Type, key_needs};
+use super::{Circuit, Op, Transform, Type, key_needs};
 use crate::graph::Value;
 
 /// Bytes of the ciphertexts that are alive at once when `circuit` is executed node by node, at the most. Residues take 8
@@ -54,7 +54,8 @@ pub fn peak_ciphertext_bytes(circuit: &Circuit) -> u64 {
                 let limbs = node.ty().level as u64 + 1;
                 let raised = 8 * circuit.context().ring_degree() as u64 * (limbs + special);
                 let digits = limbs.div_ceil(special.max(1));
-                memory.require(raised * (digits + 2 * (giants.len() as u64 + 1)));
+                let weights = if transform.just_in_time { weight_bytes(circuit, transform, node.ty()) } else { 0 };
+                memory.require(raised * (digits + 2 * (giants.len() as u64 + 1)) + weights);
                 memory.allocate(length, bytes(value))
             }
             Op::Multiply
@@ -103,15 +104,32 @@ pub fn evaluation_key_bytes(circuit: &Circuit) -> u64 {
     relinearization + needs.rotations.values().map(|&level| key(level)).sum::<u64>()
 }
 
-/// Bytes of the diagonals of all transforms, encoded for the levels that they are used at.
+/// Bytes of the diagonals that are encoded when a program is loaded, for the levels that they are used at.
 pub fn encoded_weight_bytes(circuit: &Circuit) -> u64 {
-    let special = circuit.context().special_primes().len() as u64;
-    let of = |(_, node): (Value, &crate::graph::Node<super::Ckks>)| {
-        let Op::Transform(transform) = node.op() else { return 0 };
-        let diagonals: usize = transform.map.steps().values().map(|steps| steps.len()).sum();
-        8 * circuit.context().ring_degree() as u64 * diagonals as u64 * (node.ty().level as u64 + 1 + special)
+    let of = |op: &Op, ty: &Type| match op {
+        Op::Transform(transform) if !transform.just_in_time => weight_bytes(circuit, transform, ty),
+        Op::Transform(_)
+        | Op::Input(_)
+        | Op::Combine(_)
+        | Op::Multiply
+        | Op::Square
+        | Op::Add
+        | Op::Subtract
+        | Op::Concat
+        | Op::Gather(_)
+        | Op::Relinearize
+        | Op::Rescale
+        | Op::DropLevel(_)
+        | Op::Fold(_) => 0,
     };
-    circuit.nodes().map(of).sum()
+    circuit.nodes().map(|(_, node)| of(node.op(), node.ty())).sum()
+}
+
+/// Bytes of the encoded diagonals of a transform whose result has type `ty`.
+pub fn weight_bytes(circuit: &Circuit, transform: &Transform, ty: &Type) -> u64 {
+    let special = circuit.context().special_primes().len() as u64;
+    let diagonals: usize = transform.map.steps().values().map(|steps| steps.len()).sum();
+    8 * circuit.context().ring_degree() as u64 * diagonals as u64 * (ty.level as u64 + 1 + special)
 }
 
 /// Ciphertexts, each with its size and the number of arrays that hold it.

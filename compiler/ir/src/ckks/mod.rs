@@ -10,7 +10,9 @@ mod memory;
 mod needs;
 
 pub use layouts::layouts;
-pub use memory::{ciphertext_bytes, encoded_weight_bytes, evaluation_key_bytes, peak_ciphertext_bytes};
+pub use memory::{
+    ciphertext_bytes, encoded_weight_bytes, evaluation_key_bytes, peak_ciphertext_bytes, weight_bytes,
+};
 pub use needs::{KeyNeeds, OpCounts, Relinearization, counts, key_needs, multiplicative_depth};
 
 use std::collections::BTreeSet;
@@ -104,6 +106,8 @@ pub struct Transform {
     pub weight_scale: Scale,
     /// The number of baby steps of its rotations, in virtual slots: a power of two.
     pub baby_steps: usize,
+    /// Whether its diagonals are encoded each time that they are used, to save memory; else once, when the program is loaded.
+    pub just_in_time: bool,
 }
 
 impl Transform {
@@ -251,7 +255,8 @@ impl Dialect for Ckks {
             Op::DropLevel(drop) => ("drop_level", none.with_int("levels", drop.levels as i64)),
             Op::Transform(transform) => {
                 let map = transform.map.attributes(none).with_scale("weight_scale", transform.weight_scale.clone());
-                ("transform", map.with_int("baby_steps", transform.baby_steps as i64))
+                let map = map.with_int("baby_steps", transform.baby_steps as i64);
+                ("transform", map.with_flag("just_in_time", transform.just_in_time))
             }
             Op::Fold(fold) => ("fold", none.with_sizes("steps", &fold.steps)),
         }
@@ -284,6 +289,7 @@ impl Dialect for Ckks {
                 map: Arc::new(LinearMap::from_attributes(a)?),
                 weight_scale: a.scale("weight_scale")?,
                 baby_steps: a.size("baby_steps")?,
+                just_in_time: a.flag("just_in_time")?,
             }),
             "fold" => Op::Fold(Fold { steps: a.sizes("steps")? }),
             other => return Err(AttributeError::UnknownOperation(other.to_owned())),
@@ -312,7 +318,7 @@ fn infer_combine(combine: &Combine, x: &Type) -> Result<Type, TypeError> {
 }
 
 fn infer_transform(parameters: &Parameters, transform: &Transform, x: &Type) -> Result<Type, TypeError> {
-    let Transform { map, weight_scale, baby_steps } = transform;
+    let Transform { map, weight_scale, baby_steps, just_in_time: _ } = transform;
     let length = transformed_length(x.length, map)?;
     rotatable(parameters, x)?;
     let (period, slots) = (map.period(), parameters.slots());

@@ -193,11 +193,10 @@ impl LinearMap {
         let keys: Vec<[usize; 3]> = match self.diagonals.get() {
             Some(diagonals) => diagonals.weights.keys().copied().collect(),
             None => {
-                let assignment = Assignment::new(self);
-                let mut used: Vec<u32> = assignment.chosen;
-                used.sort_unstable();
-                used.dedup();
-                used.into_iter().map(|id| assignment.ids.key(id)).collect()
+                let Assignment { ids, chosen, .. } = Assignment::new(self);
+                let mut used = vec![false; ids.count(self)];
+                chosen.iter().for_each(|&id| used[id as usize] = true);
+                (0..used.len()).filter(|&id| used[id]).map(|id| ids.key(id as u32)).collect()
             }
         };
         let mut steps: BTreeMap<[usize; 2], BTreeSet<usize>> = BTreeMap::new();
@@ -291,6 +290,10 @@ impl Ids {
         ((to * self.operands + from) * self.period + step) as u32
     }
 
+    fn count(self, map: &LinearMap) -> usize {
+        map.to.vectors() * self.operands * self.period
+    }
+
     fn key(self, id: u32) -> [usize; 3] {
         let id = id as usize;
         [id / self.period / self.operands, id / self.period % self.operands, id % self.period]
@@ -314,7 +317,11 @@ struct Lists {
 
 impl Lists {
     fn new(map: &LinearMap) -> Self {
-        let sources = Slots::new(map.from.elements(), &map.from.table(), |_| true);
+        let mut sources = Slots::new(map.from.elements(), &map.from.table(), |_| true);
+        if let Fold::Full { period: h } = map.fold {
+            // Slots that agree modulo the fold's period serve the same diagonals.
+            sources.thin_out(|slot| (slot as usize / map.period(), slot as usize % h));
+        }
         Self { sources, targets: Self::targets(map) }
     }
 
@@ -348,6 +355,11 @@ impl Assignment {
         let mut several = false;
         let mut own: Vec<u32> = Vec::new();
         lists.for_each(map, |_, sources, target| {
+            if let [source] = *sources {
+                choices.push(ids.id(key(map.fold, period, source as usize, target)));
+                starts.push(choices.len() as u32);
+                return;
+            }
             own.clear();
             own.extend(sources.iter().map(|&source| ids.id(key(map.fold, period, source as usize, target))));
             if own.len() > 1 {
@@ -363,8 +375,7 @@ impl Assignment {
             starts.push(choices.len() as u32);
         });
         let chosen = if several {
-            let count = map.to.vectors() * map.from.vectors() * period;
-            cover(&starts, &choices, count)
+            cover(&starts, &choices, ids.count(map))
         } else {
             choices
         };
@@ -477,6 +488,22 @@ impl Slots {
             *at += 1;
         }
         Self { starts, slots }
+    }
+
+    /// Keeps of each element's slots the first of those with one key.
+    fn thin_out(&mut self, key: impl Fn(u32) -> (usize, usize)) {
+        let mut kept: Vec<u32> = Vec::with_capacity(self.slots.len());
+        let mut starts = vec![0];
+        for element in 0..self.starts.len() - 1 {
+            let first = kept.len();
+            for &slot in self.of(element) {
+                if !kept[first..].iter().any(|&other| key(other) == key(slot)) {
+                    kept.push(slot);
+                }
+            }
+            starts.push(kept.len() as u32);
+        }
+        (self.slots, self.starts) = (kept, starts);
     }
 
     /// Of the element that has most.
