@@ -194,14 +194,17 @@ impl fmt::Display for Decisions {
                 packed.rotation_keys,
                 self.depth()
             )?;
-            writeln!(f, "layouts (elements in vectors x slots: digits of the index, last fastest, with their strides)")?;
+            writeln!(
+                f,
+                "layouts (elements in vectors x slots: digits of the index, last fastest, with their strides)"
+            )?;
             packed.layouts.iter().try_for_each(|(name, layout)| writeln!(f, "  {name}  {layout}"))?;
         } else {
             writeln!(
-            f,
-            "  {scalar_products} scalar products, {products} products, {key_switches} key switches, {rescales} rescalings; depth {}",
-            self.depth()
-        )?;
+                f,
+                "  {scalar_products} scalar products, {products} products, {key_switches} key switches, {rescales} rescalings; depth {}",
+                self.depth()
+            )?;
         }
         if let Some(reason) = &self.layout_reason {
             writeln!(f, "{reason}")?;

@@ -38,7 +38,8 @@ pub(crate) fn packed(tensor: &TensorGraph, options: &Options, goal: &Goal) -> Re
             let most = slots / plan.largest().next_power_of_two().min(slots);
             let period = slots / samples.min(most.max(1));
             let graph = plan.lower(period, &options.cost)?;
-            let own = Goal { ring_types: vec![ring_type], log_n: Some(log_n), batch: Some(slots / period), ..goal.clone() };
+            let own =
+                Goal { ring_types: vec![ring_type], log_n: Some(log_n), batch: Some(slots / period), ..goal.clone() };
             match planned(graph, options, &own) {
                 Ok(lowered) => {
                     feasible = true;

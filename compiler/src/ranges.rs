@@ -198,7 +198,9 @@ fn observe(graph: &SlotGraph, samples: &Samples) -> Vec<Range> {
         let values = evaluate(graph, |name, length| {
             samples.get(name).map_or_else(Vec::new, |all| all[sample * length..][..length].to_vec())
         });
-        for (((range, squares), value), (_, node)) in ranges.iter_mut().zip(&mut squares).zip(&values).zip(graph.nodes()) {
+        for (((range, squares), value), (_, node)) in
+            ranges.iter_mut().zip(&mut squares).zip(&values).zip(graph.nodes())
+        {
             range.typical = value.iter().fold(range.typical, |largest, v| largest.max(v.abs()));
             if let Op::Transform(map) = node.op()
                 && map.fold() != Fold::None

@@ -71,11 +71,7 @@ fn splits(map: &LinearMap) -> Vec<(usize, Rotations)> {
     (0..=map.period().trailing_zeros()).map(|log| (1 << log, rotations(map, &steps, 1 << log))).collect()
 }
 
-fn rotations(
-    map: &LinearMap,
-    steps: &BTreeMap<[usize; 2], BTreeSet<usize>>,
-    baby_steps: usize,
-) -> Rotations {
+fn rotations(map: &LinearMap, steps: &BTreeMap<[usize; 2], BTreeSet<usize>>, baby_steps: usize) -> Rotations {
     let (mut babies, mut giants) = (BTreeSet::new(), BTreeSet::new());
     let mut diagonals = 0;
     for ([to, from], steps) in steps {

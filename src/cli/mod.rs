@@ -79,7 +79,7 @@ struct CompileOptions {
     #[arg(long, value_enum, default_value_t = RingChoice::Auto)]
     ring: RingChoice,
     /// Bits of precision wanted at the outputs: log2 of the largest output over the largest error [default: 10 in the batch
-    /// layout, 13 in the packed one].
+    /// layout, 12.5 in the packed one].
     #[arg(long, value_name = "BITS")]
     precision: Option<f64>,
     /// How samples lie in the slots: batch has one ciphertext for each element of a tensor and thousands of samples in its slots;
@@ -179,7 +179,7 @@ impl LayoutArgument {
     fn precision(self) -> f64 {
         match self {
             Self::Batch => hec::Options::default().precision,
-            Self::Packed | Self::Auto => 13.0,
+            Self::Packed | Self::Auto => 12.5,
         }
     }
 }

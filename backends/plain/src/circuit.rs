@@ -150,7 +150,8 @@ impl Evaluator for ClearEvaluator {
 
     fn rotate(&self, a: &Clear, steps: usize) -> Result<Clear, EngineError> {
         same_parameters(&self.parameters, a)?;
-        let ty = Ckks::infer(&self.parameters, &Op::Fold(Fold { steps: vec![steps] }), &[&a.ty]).map_err(EngineError::new)?;
+        let ty = Ckks::infer(&self.parameters, &Op::Fold(Fold { steps: vec![steps] }), &[&a.ty])
+            .map_err(EngineError::new)?;
         let level = a.ty.level;
         match self.keys.rotations.get(&steps) {
             Some(&key) if key >= level => {}
@@ -167,7 +168,10 @@ impl Evaluator for ClearEvaluator {
     fn multiply_plain(&self, a: &Clear, weights: &[f64], weight_scale: &Scale) -> Result<Clear, EngineError> {
         same_parameters(&self.parameters, a)?;
         self.one_for_each_slot(weights)?;
-        let weighted = Clear { ty: Type { scale: weight_scale.clone(), ..a.ty.clone() }, ..a.with(a.ty.clone(), weights.to_vec()) };
+        let weighted = Clear {
+            ty: Type { scale: weight_scale.clone(), ..a.ty.clone() },
+            ..a.with(a.ty.clone(), weights.to_vec())
+        };
         fits_modulus(&weighted)?;
         let ty = Type { scale: a.ty.scale.times(weight_scale), ..a.ty.clone() };
         Ok(a.with(ty, a.slots.iter().zip(weights).map(|(slot, weight)| slot * weight).collect()))

@@ -120,7 +120,12 @@ pub trait Target {
         scale: &Scale,
     ) -> Result<Self::Value, Self::Error>;
     /// The fold of a linear map.
-    fn fold(&mut self, node: Value, x: &Self::Value, transformation: &Transformation) -> Result<Self::Value, Self::Error>;
+    fn fold(
+        &mut self,
+        node: Value,
+        x: &Self::Value,
+        transformation: &Transformation,
+    ) -> Result<Self::Value, Self::Error>;
     /// Back to degree 1.
     fn relinearize(&mut self, x: &Self::Value) -> Result<Self::Value, Self::Error>;
     /// One prime less, scale over it.
@@ -204,7 +209,10 @@ pub fn walk<T: Target>(
 
 /// Number of operations with weights in `graph`: the length of [`Plan::weight_bits`].
 pub fn combine_count(graph: &SlotGraph) -> usize {
-    graph.nodes().filter(|(_, node)| matches!(node.op(), Op::Combine(_) | Op::Transform(_) | Op::WeightedSum(_))).count()
+    graph
+        .nodes()
+        .filter(|(_, node)| matches!(node.op(), Op::Combine(_) | Op::Transform(_) | Op::WeightedSum(_)))
+        .count()
 }
 
 /// Number of products in `graph`: the length of [`Plan::products`].

@@ -31,7 +31,8 @@ pub(super) fn measure(
     };
     let rounded: Vec<_> = graph.nodes().zip(weights).map(rounded).collect();
     let exact: Vec<_> = weights.iter().map(|w| w.as_ref().map(Weights::exact)).collect();
-    let count = |(value, name): (_, &str)| samples.get(name).map_or(0, |all| all.len() / sample_size(graph, value).max(1));
+    let count =
+        |(value, name): (_, &str)| samples.get(name).map_or(0, |all| all.len() / sample_size(graph, value).max(1));
     let available = graph.inputs().map(count).min().unwrap_or(0);
     let (mut squares, mut largest, mut total) = (0.0, 0f64, 0usize);
     for sample in 0..if available == 0 { SAMPLES } else { available.min(SAMPLES) } {

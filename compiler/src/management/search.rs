@@ -190,17 +190,16 @@ fn search_once(
     goal: &Goal,
     model: Model,
 ) -> Result<Found, SearchError> {
-    let space =
-        Space {
-            graph,
-            weights,
-            ranges,
-            goal,
-            model,
-            products: product_count(graph),
-            combines: combine_count(graph),
-            transforms: transform_count(graph),
-        };
+    let space = Space {
+        graph,
+        weights,
+        ranges,
+        goal,
+        model,
+        products: product_count(graph),
+        combines: combine_count(graph),
+        transforms: transform_count(graph),
+    };
     let searched = goal.log_n.map_or(MIN_SEARCHED_LOG_N..=MAX_LOG_N, |log_n| log_n..=log_n);
     let degrees = goal.explicit.as_ref().map_or(searched, |e| e.log_n..=e.log_n);
     let mut best: Option<(Plan, Scored, f64)> = None;

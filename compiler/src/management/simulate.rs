@@ -135,9 +135,7 @@ impl Work {
         let limbs = |depth: usize| moduli.len() - depth;
         match *self {
             Self::Transform { depth, node } => match &weights[node.index()] {
-                Some(Weights::Transformation(transformation)) => {
-                    transformation.cheapest(cost, size, limbs(depth)).1
-                }
+                Some(Weights::Transformation(transformation)) => transformation.cheapest(cost, size, limbs(depth)).1,
                 Some(_) | None => 0.0,
             },
             Self::Rotate { depth, count } => count as f64 * cost.rotation(size, limbs(depth)),
@@ -214,7 +212,8 @@ impl Run<'_> {
     }
 
     fn special(&self, moduli: &[f64]) -> Vec<f64> {
-        let switches = |work: &Work| matches!(work, Work::Relinearize { .. } | Work::Transform { .. } | Work::Rotate { .. });
+        let switches =
+            |work: &Work| matches!(work, Work::Relinearize { .. } | Work::Transform { .. } | Work::Rotate { .. });
         let switches = self.work.iter().any(switches);
         let largest = moduli.iter().copied().fold(0.0, f64::max);
         let count = if switches { self.plan.special.max(1) } else { 0 };
@@ -282,7 +281,8 @@ impl Target for Run<'_> {
         }
         // Until the fold, a row's terms are spread over as many slots as it adds up.
         let parts = f64::from(transformation.folds as u32).exp2().sqrt();
-        let encoding = noise::encoding(self.plan.ring) * (transformation.diagonals as f64).sqrt() / bits.exp2() * x.size;
+        let encoding =
+            noise::encoding(self.plan.ring) * (transformation.diagonals as f64).sqrt() / bits.exp2() * x.size;
         let switching = self.key_switch(1) * (transformation.diagonals as f64).sqrt() / state.bits.exp2();
         let error = (x.error * transformation.row_norm / parts).hypot(encoding).hypot(switching);
         let (bound, size) = (self.ranges.bound(node), self.ranges.size(node));

@@ -49,7 +49,10 @@ impl Classes {
         }
         for (index, step) in steps.list.iter().enumerate() {
             if let Operation::Linear { terms, .. } = &step.operation {
-                terms.iter().enumerate().for_each(|(term, (operand, _))| list[of[*operand]].read_by.push((index, term)));
+                terms
+                    .iter()
+                    .enumerate()
+                    .for_each(|(term, (operand, _))| list[of[*operand]].read_by.push((index, term)));
             }
         }
         steps.outputs.iter().for_each(|(_, index)| list[of[*index]].is_output = true);

@@ -44,7 +44,10 @@ pub(super) struct Patches {
 pub(super) enum Operation {
     Input(String),
     /// The sum of matrices times operands, and a bias.
-    Linear { terms: Vec<(usize, Arc<BlockMatrix<f64>>)>, bias: Arc<[f64]> },
+    Linear {
+        terms: Vec<(usize, Arc<BlockMatrix<f64>>)>,
+        bias: Arc<[f64]>,
+    },
     Polynomial(usize, Polynomial),
     Chebyshev(usize, Arc<[f64]>),
     Multiply(usize, usize),
@@ -163,11 +166,8 @@ impl Reader<'_> {
         }
         let Some(operands) = self.operands(node) else { return Ok(None) };
         let wrap = |cause| CompileError::node(node.origin(), node.op().name(), cause);
-        let variables: Vec<(usize, Form)> = node
-            .operands()
-            .iter()
-            .filter_map(|v| Some((v.index(), self.forms[v.index()].clone()?)))
-            .collect();
+        let variables: Vec<(usize, Form)> =
+            node.operands().iter().filter_map(|v| Some((v.index(), self.forms[v.index()].clone()?))).collect();
         if let Some(map) = affine::of_operation(node.op(), &operands).map_err(wrap)? {
             let [(operand, x)] = &variables[..] else {
                 return Err(CompileError::ConstantOutput { name: node.origin().as_str().to_owned() });

@@ -17,11 +17,7 @@ use crate::progress::Silent;
 type Failure = Box<dyn Error + Send + Sync>;
 
 /// Random weights of a `rows x cols` matrix, some of them 0, with biases.
-fn affine(
-    rows: usize,
-    cols: usize,
-    random: &mut Random,
-) -> Result<(Arc<BlockMatrix<f64>>, Arc<[f64]>), Failure> {
+fn affine(rows: usize, cols: usize, random: &mut Random) -> Result<(Arc<BlockMatrix<f64>>, Arc<[f64]>), Failure> {
     let weight = |random: &mut Random| if random.real() > 0.8 { 0.0 } else { random.real() / 4.0 };
     let weights = (0..rows * cols).map(|_| weight(random)).collect();
     let all = |n: usize| (0..n as u32).collect();
@@ -63,7 +59,10 @@ fn push(b: &mut Builder<Ckks>, x: Value, map: LinearMap, baby_steps: usize) -> R
     let samples = b.context().slots() / map.period();
     let steps: Vec<usize> = map.fold().steps(map.period()).into_iter().map(|step| step * samples).collect();
     let weight_scale = Scale::prime(b.context().moduli()[b.ty(x).level]);
-    let y = b.push(Op::Transform(Transform { map: Arc::new(map), weight_scale, baby_steps, just_in_time: baby_steps == 8 }), &[x])?;
+    let y = b.push(
+        Op::Transform(Transform { map: Arc::new(map), weight_scale, baby_steps, just_in_time: baby_steps == 8 }),
+        &[x],
+    )?;
     let y = b.push(Op::Rescale, &[y])?;
     Ok(if steps.is_empty() { y } else { b.push(Op::Fold(ckks::Fold { steps }), &[y])? })
 }

@@ -72,7 +72,8 @@ impl Engine for CkksEngine {
                 let operand = circuit.ty(node.operands()[0]);
                 let prepared = Prepared::new(&context, transform, operand.level, &operand.scale);
                 let origin = node.origin();
-                transforms.push(prepared.map_err(|cause| EngineError(format!("node \"{origin}\" (transform): {cause}")))?);
+                transforms
+                    .push(prepared.map_err(|cause| EngineError(format!("node \"{origin}\" (transform): {cause}")))?);
             }
         }
         let client = CkksClient { context: context.clone(), secret };
@@ -109,7 +110,8 @@ impl Evaluator for CkksEvaluator {
     fn key_bytes(&self) -> u64 {
         let keys = self.relinearization.as_ref();
         let relinearization = keys.and_then(|keys| keys.serialized_len(&self.context).ok()).unwrap_or(0);
-        let rotations = if self.rotations.is_empty() { 0 } else { self.rotations.serialized_len(&self.context).unwrap_or(0) };
+        let rotations =
+            if self.rotations.is_empty() { 0 } else { self.rotations.serialized_len(&self.context).unwrap_or(0) };
         (relinearization + rotations) as u64
     }
 
@@ -164,12 +166,7 @@ impl Evaluator for CkksEvaluator {
         evaluate::rotate(&self.context, a, steps as i64, &self.rotations).map_err(EngineError::new)
     }
 
-    fn multiply_plain(
-        &self,
-        a: &Ciphertext,
-        weights: &[f64],
-        weight_scale: &Scale,
-    ) -> Result<Ciphertext, EngineError> {
+    fn multiply_plain(&self, a: &Ciphertext, weights: &[f64], weight_scale: &Scale) -> Result<Ciphertext, EngineError> {
         let weights = self.context.encode(weights, a.level(), weight_scale).map_err(EngineError::new)?;
         evaluate::multiply_plain(&self.context, a, &weights).map_err(EngineError::new)
     }

@@ -106,11 +106,8 @@ pub fn linear_transform_block(
         let [c0, c1] = &*operand.polys else {
             return Err(Error::Degree { operation, expected: 1, found: operand.degree() });
         };
-        let used: Vec<(usize, &LinearTransform)> = transforms
-            .iter()
-            .enumerate()
-            .filter_map(|(o, row)| Some((o, row.get(i).copied().flatten()?)))
-            .collect();
+        let used: Vec<(usize, &LinearTransform)> =
+            transforms.iter().enumerate().filter_map(|(o, row)| Some((o, row.get(i).copied().flatten()?))).collect();
         let maps: Vec<&LinearTransform> = used.iter().map(|&(_, map)| map).collect();
         if maps.is_empty() {
             continue;

@@ -17,7 +17,9 @@ pub fn layouts(circuit: &Circuit) -> Vec<Option<Arc<Packed>>> {
                 Layout::Batch { .. } => None,
             },
             Op::Transform(transform) => Some(transform.map.to().clone()),
-            Op::Concat => (0..node.operands().len()).map(of).collect::<Option<Vec<_>>>().and_then(|parts| joined(&parts)),
+            Op::Concat => {
+                (0..node.operands().len()).map(of).collect::<Option<Vec<_>>>().and_then(|parts| joined(&parts))
+            }
             Op::Gather(_) => None,
             // Weights of a packed array are those of a diagonal: each vector stays where it is.
             Op::Combine(_)

@@ -147,7 +147,9 @@ impl LinearMap {
         let copies = Lists::targets(&map).most();
         if map.matrix.multiply_adds().checked_mul(copies.max(1)).is_none_or(|n| n > MAX_WEIGHTS) {
             let found = map.matrix.multiply_adds();
-            return Err(TypeError::new(format!("{found} weights for {copies} slots each: at most {MAX_WEIGHTS} in all")));
+            return Err(TypeError::new(format!(
+                "{found} weights for {copies} slots each: at most {MAX_WEIGHTS} in all"
+            )));
         }
         Ok(map)
     }
@@ -374,11 +376,7 @@ impl Assignment {
             }
             starts.push(choices.len() as u32);
         });
-        let chosen = if several {
-            cover(&starts, &choices, ids.count(map))
-        } else {
-            choices
-        };
+        let chosen = if several { cover(&starts, &choices, ids.count(map)) } else { choices };
         Self { ids, chosen, lists }
     }
 
