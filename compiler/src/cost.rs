@@ -211,7 +211,9 @@ impl CostModel {
         let transforms = cuts * (limbs + digits * extended - limbs) + (giants + 2.0 * results as f64) * extended;
         let bases = cuts * digits * special * limbs + (giants + 2.0 * results as f64) * special * limbs;
         let products = (babies + giants) * 2.0 * digits * extended + 2.0 * extended * diagonals as f64;
-        let moved = (babies + giants) * 4.0 * extended;
+        // Keys and encoded weights are larger than caches: each residue is read once.
+        let read = (babies + giants) * 2.0 * digits * extended + diagonals as f64 * extended;
+        let moved = (babies + giants) * 4.0 * extended + read;
         self.transforms(shape, transforms) + shape.n() * (self.pointwise * (bases + products) + self.pass * moved)
     }
 

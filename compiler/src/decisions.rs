@@ -240,7 +240,10 @@ impl fmt::Display for Decisions {
         };
         writeln!(f, "  ring {} ({}, {why})", self.ring, self.ring.ring_type)?;
         match &self.packed {
-            Some(_) => writeln!(f, "  {} samples at once in {} {numbers} slots", self.batch, self.ring.slots())?,
+            Some(_) => {
+                let samples = if self.batch == 1 { "sample" } else { "samples" };
+                writeln!(f, "  {} {samples} at once in {} {numbers} slots", self.batch, self.ring.slots())?;
+            }
             None => writeln!(f, "  batches of up to {} samples, one in each of the {numbers} slots", self.batch)?,
         }
         writeln!(f, "  chain [{}] bits, special primes [{}]", sizes(&self.prime_bits.0), sizes(&self.prime_bits.1))?;

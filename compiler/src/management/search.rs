@@ -147,8 +147,6 @@ const MIN_SEARCHED_LOG_N: u32 = 11;
 const LARGER_RING_GAIN: f64 = 0.9;
 const INPUT_BITS: std::ops::RangeInclusive<i32> = 16..=60;
 const WEIGHT_BITS: std::ops::RangeInclusive<i32> = 4..=22;
-/// Weights in slots are encoded in coefficients, which takes more bits for as much precision.
-const SLOT_WEIGHT_BITS: std::ops::RangeInclusive<i32> = 8..=44;
 const WATERLINES: std::ops::RangeInclusive<i32> = 12..=60;
 const RESCALE_BITS: std::ops::RangeInclusive<i32> = 22..=49;
 
@@ -391,8 +389,10 @@ impl Space<'_> {
         }
     }
 
-    fn weight_bits(&self) -> std::ops::RangeInclusive<i32> {
-        if self.transforms > 0 { SLOT_WEIGHT_BITS } else { WEIGHT_BITS }
+    /// Weights in slots are encoded in coefficients, which takes more bits for as much precision; every other number of bits will do.
+    fn weight_bits(&self) -> impl Iterator<Item = i32> + use<> {
+        let step = if self.transforms > 0 { 2 } else { 1 };
+        WEIGHT_BITS.map(move |bits| step * bits)
     }
 
     fn coordinates(&self) -> usize {
