@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use common::{Random, files, small, stem};
-use hec::{ImportOptions, Options, Program, SampleBatch, Silent};
+use hec::{ImportOptions, LayoutChoice, Options, Program, SampleBatch, Silent};
 
 fn compile(onnx: &[u8]) -> Program {
     let model = hec::import(onnx, &ImportOptions::default()).unwrap();
@@ -59,7 +59,18 @@ fn every_corruption_is_an_error() {
 /// written again and run.
 #[test]
 fn forged_programs_do_no_harm() {
-    let program = compile(&small().bytes());
+    harmless(&compile(&small().bytes()));
+}
+
+/// The same for layouts and maps over the slots.
+#[test]
+fn forged_packed_programs_do_no_harm() {
+    let model = hec::import(&small().bytes(), &ImportOptions::default()).unwrap();
+    let options = Options { layout: LayoutChoice::Packed, ..Options::default() };
+    harmless(&hec::compile(&model, &options).unwrap().program);
+}
+
+fn harmless(program: &Program) {
     let bytes = program.to_bytes();
     let inputs = BTreeMap::from([("x".to_owned(), SampleBatch { values: vec![0.5; 8], samples: 2 })]);
     let backend = hec::backend("plain-circuit").unwrap();

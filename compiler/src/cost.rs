@@ -104,6 +104,21 @@ pub enum CostError {
     },
 }
 
+/// What a linear map over the slots does, in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rotations {
+    /// Vectors of the operand that are rotated.
+    pub operands: usize,
+    /// Baby steps other than 0, over all vectors of the operand.
+    pub babies: usize,
+    /// Giant steps other than 0, over all vectors of the result.
+    pub giants: usize,
+    /// Diagonals.
+    pub diagonals: usize,
+    /// Vectors of the result.
+    pub results: usize,
+}
+
 /// What sizes follow from.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Shape {
@@ -177,6 +192,29 @@ impl CostModel {
         let transforms = powers * (limbs + digits * (limbs + special)) + 2.0 * (special + limbs);
         let products = powers * 2.0 * digits * (limbs + special) + powers * digits * special * limbs;
         self.transforms(shape, transforms) + products * shape.n() * self.pointwise
+    }
+
+    /// One rotation of a ciphertext of degree 1, and its sum with another.
+    pub fn rotation(&self, shape: Shape, limbs: usize) -> f64 {
+        let moved = 2.0 * self.pass + 2.0 * self.pointwise;
+        self.relinearize(shape, limbs, 2) + moved * shape.n() * limbs as f64
+    }
+
+    /// The diagonals of a linear map over the slots with its rotations, everything modulo `Q P` until the end: baby steps are products
+    /// of digits that are there with keys, giant steps divide one polynomial and cut it into digits.
+    pub fn transform(&self, shape: Shape, limbs: usize, rotations: Rotations) -> f64 {
+        let Rotations { operands, babies, giants, diagonals, results } = rotations;
+        let (limbs, special) = (limbs as f64, shape.special.max(1) as f64);
+        let (extended, digits) = (limbs + special, (limbs / special).ceil());
+        let (operands, babies, giants) = (operands as f64, babies as f64, giants as f64);
+        let cuts = operands + giants;
+        let transforms = cuts * (limbs + digits * extended - limbs) + (giants + 2.0 * results as f64) * extended;
+        let bases = cuts * digits * special * limbs + (giants + 2.0 * results as f64) * special * limbs;
+        let products = (babies + giants) * 2.0 * digits * extended + 2.0 * extended * diagonals as f64;
+        // Keys and encoded weights are larger than caches: each residue is read once.
+        let read = (babies + giants) * 2.0 * digits * extended + diagonals as f64 * extended;
+        let moved = (babies + giants) * 4.0 * extended + read;
+        self.transforms(shape, transforms) + shape.n() * (self.pointwise * (bases + products) + self.pass * moved)
     }
 
     /// One rescaling.

@@ -5,6 +5,7 @@ use hec_ir::ckks::{self, Ckks, OpCounts};
 use hec_ir::graph::{Dialect, Origin};
 use hec_ir::parameters::{Ring, RingType, TABLE_NAME, max_log_qp};
 use hec_ir::program::{ClientWork, Port};
+use hec_ir::slots::Layout;
 
 use crate::approximate::Summary;
 use crate::management::{Candidate, Found};
@@ -50,6 +51,25 @@ pub struct Decisions {
     pub client: Vec<ClientWork>,
     /// What the client decrypts.
     pub decrypted: Vec<Port>,
+    /// What the packed layout takes, where that is the layout.
+    pub packed: Option<PackedDecision>,
+    /// Why this layout, where both were looked at.
+    pub layout_reason: Option<String>,
+}
+
+/// What a circuit over packed samples takes besides its ciphertexts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PackedDecision {
+    /// How the inputs and outputs lie.
+    pub layouts: Vec<(String, String)>,
+    /// Number of rotation keys.
+    pub rotation_keys: usize,
+    /// Bytes of all evaluation keys, expanded.
+    pub key_bytes: u64,
+    /// Bytes of the weights that are encoded on load.
+    pub weight_bytes: u64,
+    /// Layers whose weights are encoded just in time.
+    pub just_in_time: usize,
 }
 
 /// One operation of the circuit.
@@ -97,7 +117,7 @@ impl Decisions {
             precision: (options.precision, found.simulation.precision),
             seconds: found.simulation.nanoseconds * 1e-9,
             peak_bytes: ckks::peak_ciphertext_bytes(program.circuit()),
-            batch: parameters.slots(),
+            batch: program.capacity(),
             calibrated: ranges.calibrated,
             counts: ckks::counts(program.circuit()),
             layers,
@@ -106,6 +126,8 @@ impl Decisions {
             normalised: program.normalisation().keys().cloned().collect(),
             client: program.client_work(),
             decrypted: program.decrypted(),
+            packed: PackedDecision::new(program),
+            layout_reason: None,
         }
     }
 
@@ -113,6 +135,33 @@ impl Decisions {
     pub fn depth(&self) -> usize {
         self.layers.iter().map(|layer| layer.depth).max().unwrap_or(0)
     }
+}
+
+impl PackedDecision {
+    fn new(program: &Program) -> Option<Self> {
+        let circuit = program.circuit();
+        let inputs = program.input_layouts().into_iter();
+        let inputs: Vec<(String, String)> = inputs
+            .filter(|(_, layout)| matches!(layout, Layout::Packed(_)))
+            .map(|(name, layout)| (name.to_owned(), layout.to_string()))
+            .collect();
+        if inputs.is_empty() {
+            return None;
+        }
+        let outputs = program.outputs().into_iter().zip(program.output_layouts());
+        let outputs = outputs.map(|(port, layout)| (port.name, layout.to_string()));
+        Some(Self {
+            layouts: inputs.into_iter().chain(outputs).collect(),
+            rotation_keys: ckks::key_needs(circuit).rotations.len(),
+            key_bytes: ckks::evaluation_key_bytes(circuit),
+            weight_bytes: ckks::encoded_weight_bytes(circuit),
+            just_in_time: circuit.nodes().filter(|(_, node)| is_just_in_time(node.op())).count(),
+        })
+    }
+}
+
+fn is_just_in_time(op: &ckks::Op) -> bool {
+    matches!(op, ckks::Op::Transform(transform) if transform.just_in_time)
 }
 
 /// One line for all tiles of an operation. What only moves ciphertexts from tile to tile is left out.
@@ -158,12 +207,29 @@ impl fmt::Display for Decisions {
             let tiles = if *tiles > 1 { format!(", {tiles} tiles") } else { String::new() };
             writeln!(f, "  depth {depth}  {op:<12} {:<36} {origin}{tiles}", ty.to_string())?;
         }
-        let OpCounts { scalar_products, products, key_switches, rescales, .. } = self.counts;
-        writeln!(
-            f,
-            "  {scalar_products} scalar products, {products} products, {key_switches} key switches, {rescales} rescalings; depth {}",
-            self.depth()
-        )?;
+        let OpCounts { scalar_products, products, key_switches, rescales, rotations, plain_products, .. } = self.counts;
+        if let Some(packed) = &self.packed {
+            writeln!(
+                f,
+                "  {plain_products} products with diagonals, {rotations} rotations with {} keys, {products} products, {key_switches} key switches in all, {rescales} rescalings; depth {}",
+                packed.rotation_keys,
+                self.depth()
+            )?;
+            writeln!(
+                f,
+                "layouts (elements in vectors x slots: digits of the index, last fastest, with their strides)"
+            )?;
+            packed.layouts.iter().try_for_each(|(name, layout)| writeln!(f, "  {name}  {layout}"))?;
+        } else {
+            writeln!(
+                f,
+                "  {scalar_products} scalar products, {products} products, {key_switches} key switches, {rescales} rescalings; depth {}",
+                self.depth()
+            )?;
+        }
+        if let Some(reason) = &self.layout_reason {
+            writeln!(f, "{reason}")?;
+        }
         writeln!(f, "rings compared (cheapest plan of each)")?;
         for Candidate { ring, simulation, per_slot, allowed, feasible } in &self.candidates {
             let verdict = match (*ring == self.ring, feasible) {
@@ -190,10 +256,17 @@ impl fmt::Display for Decisions {
         };
         let why = match self.asked_ring_type {
             Some(_) => "as asked for",
+            None if self.packed.is_some() => "the least time an answer",
             None => "the least cost a sample",
         };
         writeln!(f, "  ring {} ({}, {why})", self.ring, self.ring.ring_type)?;
-        writeln!(f, "  batches of up to {} samples, one in each of the {numbers} slots", self.batch)?;
+        match &self.packed {
+            Some(_) => {
+                let samples = if self.batch == 1 { "sample" } else { "samples" };
+                writeln!(f, "  {} {samples} at once in {} {numbers} slots", self.batch, self.ring.slots())?;
+            }
+            None => writeln!(f, "  batches of up to {} samples, one in each of the {numbers} slots", self.batch)?,
+        }
         writeln!(f, "  chain [{}] bits, special primes [{}]", sizes(&self.prime_bits.0), sizes(&self.prime_bits.1))?;
         writeln!(
             f,
@@ -208,6 +281,17 @@ impl fmt::Display for Decisions {
             writeln!(f, "  ranges from interval bounds (calibration samples would narrow them)")?;
         }
         let megabytes = self.peak_bytes as f64 / 1e6;
+        if let Some(packed) = &self.packed {
+            let [keys, weights] = [packed.key_bytes, packed.weight_bytes].map(|bytes| bytes as f64 / 1e6);
+            if packed.just_in_time > 0 {
+                writeln!(f, "  the weights of {} layers are encoded each time, to save memory", packed.just_in_time)?;
+            }
+            return write!(
+                f,
+                "  about {:.3} s on one core for an answer, encryption included; evaluation keys take {keys:.0} MB, weights encoded on load {weights:.0} MB, ciphertexts {megabytes:.0} MB",
+                self.seconds
+            );
+        }
         write!(
             f,
             "  about {:.1} s on one core for a full batch, encryption included; ciphertexts take {megabytes:.0} MB",

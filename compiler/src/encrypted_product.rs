@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use hec_ir::graph::TypeError;
+use hec_ir::matrix::{Block, BlockMatrix};
 use hec_ir::tensor::{MatMul, Operation, TensorType, broadcast_shape};
+
+use crate::error::CompileError;
 
 /// More products of elements than this are refused.
 const MAX_PRODUCTS: usize = 1 << 22;
@@ -52,5 +55,18 @@ impl EncryptedProduct {
             }
         }
         Ok(Self { left: left.into(), right: right.into(), depth })
+    }
+
+    /// The matrix that sums up the products.
+    pub(crate) fn sums(&self) -> Result<BlockMatrix<f64>, CompileError> {
+        let (rows, depth) = (self.left.len() / self.depth, self.depth);
+        let weights: Arc<[f64]> = vec![1.0; depth].into();
+        let block = |row: usize| Block {
+            rows: [row as u32].into(),
+            cols: (row * depth..(row + 1) * depth).map(|col| col as u32).collect(),
+            weights: weights.clone(),
+        };
+        let matrix = BlockMatrix::new(rows, rows * depth, (0..rows).map(block).collect());
+        matrix.map_err(|e| CompileError::internal(&e.to_string()))
     }
 }

@@ -10,22 +10,25 @@ pub mod cost;
 mod decisions;
 mod encrypted_product;
 mod error;
+mod latency;
 pub mod management;
 pub mod noise;
 mod normalise;
 mod options;
 pub mod pack;
+pub mod packed;
 pub mod passes;
 pub mod ranges;
 mod series;
 pub mod tail;
 pub mod tile;
+pub mod transformation;
 pub mod view;
 pub mod weights;
 
-pub use decisions::{Decisions, LayerDecision};
+pub use decisions::{Decisions, LayerDecision, PackedDecision};
 pub use error::{CompileError, Obstacle};
-pub use options::{ExplicitParameters, Options};
+pub use options::{ExplicitParameters, LayoutChoice, Options};
 
 use hec_ir::Program;
 use hec_ir::ckks::Circuit;
@@ -68,13 +71,10 @@ pub fn compile(model: &TensorGraph, options: &Options) -> Result<Compilation, Co
     let asked = Approximation { input_range, ..options.approximation.clone() };
     let approximated = approximate::run(&passes::run(server)?, client.as_ref(), calibration, &asked)?;
     let (replaced, approximation) = approximated.map_or((None, None), |(graph, summary)| (Some(graph), Some(summary)));
-    let (tensor, slots) = lower(replaced.as_ref().unwrap_or(server))?;
-    let weights = Weights::of_graph(&slots);
-    let calibration = ranges::part(server, calibration, 0..RANGE_SAMPLES);
-    let mut ranges = Ranges::of_graph(&slots, input_range, &calibration);
+    let tensor = passes::run(replaced.as_ref().unwrap_or(server))?;
     let guards = approximation.as_ref().map_or(Vec::new(), |summary| summary.guards.clone());
-    let witnesses: Vec<&str> = guards.iter().map(|guard| guard.name.as_str()).collect();
-    ranges.widen(&slots, &witnesses, GUARD_ROOM);
+    let inner =
+        Options { input_range, calibration: ranges::part(server, calibration, 0..RANGE_SAMPLES), ..options.clone() };
     let explicit = options.parameters.as_ref().map(ExplicitParameters::chain).transpose()?;
     if let Some(explicit) = &options.parameters {
         explicit.hold(options.security)?;
@@ -85,20 +85,30 @@ pub fn compile(model: &TensorGraph, options: &Options) -> Result<Compilation, Co
         precision: options.precision,
         input_range,
         batch: options.batch,
+        log_n: None,
         explicit,
+        witnesses: guards.iter().map(|guard| guard.name.clone()).collect(),
     };
-    let found = management::search(&slots, &weights, &ranges, &goal, &options.cost, &calibration)?;
+    let (found, reason) = match options.layout {
+        LayoutChoice::Batch => (in_batches(&tensor, &inner, &goal)?, None),
+        LayoutChoice::Packed => (latency::packed(&tensor, &inner, &goal)?, None),
+        LayoutChoice::Auto => latency::sooner(&tensor, &inner, &goal)?,
+    };
+    let Lowered { slots, weights, ranges, found } = found;
     let parameters = choose_primes(&found.plan, &found.simulation, options.security)?;
-    let circuit = management::emit(&slots, &weights, &found.plan, &parameters)?;
+    let circuit = management::emit(&slots, &weights, &found.plan, &parameters, &options.cost)?;
     let nodes = circuit.len();
+    let packed = ranges::width(&slots) > 1;
     let circuit = match options.memory {
+        Some(budget) if packed => fitting(circuit, budget)?,
         Some(budget) => tile::to_budget(&circuit, ciphertext_budget(&circuit, budget))?,
         None => circuit,
     };
     let tiled = circuit.len() > nodes;
     let program = Program::with_guards(model.clone(), circuit, client, guards)?
         .with_normalisation(normalised.map(|n| n.inputs).unwrap_or_default())?;
-    let decisions = Decisions::new(&program, &ranges, options, found, tiled, approximation);
+    let mut decisions = Decisions::new(&program, &ranges, options, found, tiled, approximation);
+    decisions.layout_reason = reason;
     Ok(Compilation { program, tensor, slots, decisions })
 }
 
@@ -116,7 +126,29 @@ pub fn split(model: &TensorGraph) -> Result<Option<tail::Split>, CompileError> {
     tail::split(&passes::recognise(model)?)
 }
 
-/// A model of which nothing is left to the client: after the passes, and packed into slots.
+/// A model in slots, and the plan that is cheapest for it.
+struct Lowered {
+    slots: SlotGraph,
+    weights: Vec<Option<Weights>>,
+    ranges: Ranges,
+    found: management::Found,
+}
+
+/// The batch layout.
+fn in_batches(tensor: &TensorGraph, options: &Options, goal: &Goal) -> Result<Lowered, CompileError> {
+    planned(pack::batch(tensor)?, options, goal)
+}
+
+/// Searches a plan for a model in slots.
+fn planned(slots: SlotGraph, options: &Options, goal: &Goal) -> Result<Lowered, CompileError> {
+    let weights = Weights::of_graph(&slots);
+    let mut ranges = Ranges::of_graph(&slots, options.input_range, &options.calibration);
+    ranges.widen(&slots, &goal.witnesses, GUARD_ROOM);
+    let found = management::search(&slots, &weights, &ranges, goal, &options.cost, &options.calibration)?;
+    Ok(Lowered { slots, weights, ranges, found })
+}
+
+/// A model of which nothing is left to the client: after the passes, and packed into slots, in the batch layout.
 ///
 /// # Errors
 /// As [`compile`], for these stages.
@@ -126,11 +158,47 @@ pub fn lower(model: &TensorGraph) -> Result<(TensorGraph, SlotGraph), CompileErr
     Ok((tensor, slots))
 }
 
+/// A packed circuit that takes no more than `budget` bytes: its few ciphertexts cannot be computed in parts, but weights can be encoded
+/// just in time, those that take most first.
+fn fitting(circuit: Circuit, budget: u64) -> Result<Circuit, CompileError> {
+    use hec_ir::ckks::{Op, encoded_weight_bytes, evaluation_key_bytes, peak_ciphertext_bytes, weight_bytes};
+    let parts = |circuit: &Circuit| {
+        [peak_ciphertext_bytes(circuit), evaluation_key_bytes(circuit), encoded_weight_bytes(circuit)]
+    };
+    let bytes = |op: &Op, ty| if let Op::Transform(t) = op { weight_bytes(&circuit, t, ty) } else { 0 };
+    let weights = circuit.nodes().map(|(value, node)| (bytes(node.op(), node.ty()), value.index()));
+    let mut transforms: Vec<(u64, usize)> = weights.filter(|(bytes, _)| *bytes > 0).collect();
+    transforms.sort_by_key(|&(bytes, index)| (std::cmp::Reverse(bytes), index));
+    for count in 0..=transforms.len() {
+        let chosen = &transforms[..count];
+        let changed = circuit.translate(circuit.context().clone(), |builder, value, node, operands| {
+            let op = match node.op() {
+                Op::Transform(t) if chosen.iter().any(|&(_, index)| index == value.index()) => {
+                    Op::Transform(hec_ir::ckks::Transform { just_in_time: true, ..t.clone() })
+                }
+                other => other.clone(),
+            };
+            builder.push(op, operands)
+        })?;
+        if parts(&changed).iter().sum::<u64>() <= budget {
+            return Ok(changed);
+        }
+    }
+    let [ciphertexts, keys, weights] = parts(&circuit);
+    Err(CompileError::Option {
+        name: "memory",
+        reason: format!(
+            "the packed layout takes {ciphertexts} bytes of ciphertexts, {keys} of keys, and {weights} of encoded weights, or those of \
+             one layer at a time; {budget} bytes are allowed; allow more, or take the batch layout"
+        ),
+    })
+}
+
 /// What of a budget is left for ciphertexts beside evaluation keys, weights, and what else a process takes.
 fn ciphertext_budget(circuit: &Circuit, budget: u64) -> u64 {
     /// The share that ciphertexts may take of what keys leave.
     const SHARE: f64 = 0.9;
-    let keys = hec_ir::ckks::evaluation_key_bytes(circuit);
+    let keys = hec_ir::ckks::evaluation_key_bytes(circuit) + hec_ir::ckks::encoded_weight_bytes(circuit);
     (budget.saturating_sub(keys) as f64 * SHARE) as u64
 }
 

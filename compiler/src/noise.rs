@@ -30,6 +30,11 @@ pub fn rescale(ring: Ring, degree: usize) -> f64 {
     slot_std(moments.sum::<f64>() / 12.0, ring)
 }
 
+/// Encoding a plaintext: rounding its coefficients.
+pub fn encoding(ring: Ring) -> f64 {
+    slot_std(1.0 / 12.0, ring)
+}
+
 /// Key switching of `powers` polynomials at `limbs` limbs of `limb_bits` bits with `special` special primes of
 /// `special_bits` bits.
 pub fn key_switch(ring: Ring, powers: usize, limbs: usize, special: usize, [limb_bits, special_bits]: [f64; 2]) -> f64 {

@@ -32,6 +32,20 @@ pub struct Options {
     pub batch: Option<usize>,
     /// Bytes that the server may use: larger layers are computed in tiles.
     pub memory: Option<u64>,
+    /// How samples lie in the slots.
+    pub layout: LayoutChoice,
+}
+
+/// Which layout is compiled to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LayoutChoice {
+    /// One vector for each element of a tensor, the samples in its slots: for thousands of samples.
+    #[default]
+    Batch,
+    /// One sample, or a few, over the slots of few vectors: for an answer at once.
+    Packed,
+    /// Whichever is predicted to answer [`Options::batch`] samples (one, if that is not said) sooner.
+    Auto,
 }
 
 impl Default for Options {
@@ -48,6 +62,7 @@ impl Default for Options {
             approximation: Approximation::default(),
             batch: None,
             memory: None,
+            layout: LayoutChoice::Batch,
         }
     }
 }

@@ -198,16 +198,9 @@ impl Pack<'_> {
         if product.depth == 1 {
             return Ok(products);
         }
-        let (rows, depth) = (product.left.len() / product.depth, product.depth);
-        let weights: Arc<[f64]> = vec![1.0; depth].into();
-        let block = |row: usize| Block {
-            rows: [row as u32].into(),
-            cols: (row * depth..(row + 1) * depth).map(|col| col as u32).collect(),
-            weights: weights.clone(),
-        };
-        let matrix = BlockMatrix::new(rows, rows * depth, (0..rows).map(block).collect());
-        let matrix = Arc::new(matrix.map_err(|e| CompileError::internal(&e.to_string()))?);
-        self.push(slots::Op::Combine(slots::Combine { matrix, bias: vec![0.0; rows].into() }), &[products])
+        let matrix = Arc::new(product.sums()?);
+        let bias = vec![0.0; matrix.rows()].into();
+        self.push(slots::Op::Combine(slots::Combine { matrix, bias }), &[products])
     }
 
     /// Elements of several arrays, and constants, in a new order.
@@ -292,7 +285,7 @@ const COMPARES: &str = "compares values, which encrypted arithmetic cannot: give
 const NO_POLYNOMIAL: &str = "is not a polynomial: give calibration samples with --calibrate, and one takes its place; or train \
                              again with one; or run the model with --backend plain";
 
-fn why_not(op: &Op) -> &'static str {
+pub(crate) fn why_not(op: &Op) -> &'static str {
     match op {
         Op::Unary(unary) if unary.compares() => COMPARES,
         Op::Composite(composite) if composite.compares() => COMPARES,

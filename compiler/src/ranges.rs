@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hec_ir::graph::Value;
 use hec_ir::matrix::BlockMatrix;
-use hec_ir::slots::{Op, SlotGraph};
+use hec_ir::slots::{Fold, Layout, LinearMap, Op, SlotGraph};
 use hec_ir::tensor::{TensorGraph, TensorType};
 
 /// A calibrated bound is the largest value seen, times this.
@@ -24,6 +24,33 @@ struct Range {
     bound: f64,
     size: f64,
     typical: f64,
+    /// The largest absolute value seen on the way to this one, before a fold.
+    inner: f64,
+}
+
+/// Virtual slots of each vector of `graph`: 1 in the batch layout, where all slots are alike.
+pub(crate) fn width(graph: &SlotGraph) -> usize {
+    let layout = |op: &Op| match op {
+        Op::Input(input) => match &input.layout {
+            Layout::Packed(packed) => Some(packed.period()),
+            Layout::Batch { .. } => None,
+        },
+        Op::Transform(map) => Some(map.period()),
+        Op::Combine(_)
+        | Op::Multiply
+        | Op::Square
+        | Op::Add
+        | Op::Subtract
+        | Op::WeightedSum(_)
+        | Op::Concat
+        | Op::Gather(_) => None,
+    };
+    graph.nodes().find_map(|(_, node)| layout(node.op())).unwrap_or(1)
+}
+
+/// Number of values of one sample of an input.
+pub(crate) fn sample_size(graph: &SlotGraph, input: Value) -> usize {
+    if let Op::Input(input) = graph.node(input).op() { input.layout.elements() } else { 0 }
 }
 
 /// Samples for calibration: for each input's name, the flattened samples one after the other.
@@ -49,21 +76,23 @@ impl Ranges {
             .iter()
             .map(|elements| {
                 let bound = elements.iter().map(|(lo, hi)| lo.abs().max(hi.abs())).fold(0.0, f64::max);
-                Range { bound, size: bound / 2.0, typical: bound }
+                Range { bound, size: bound / 2.0, typical: bound, inner: bound }
             })
             .collect();
         let seen = observe(graph, samples);
         let calibrated = !seen.is_empty();
         for (range, seen) in values.iter_mut().zip(seen) {
-            let calibrated = seen.typical * CALIBRATION_MARGIN;
+            let reached = seen.typical.max(seen.inner);
+            let calibrated = reached * CALIBRATION_MARGIN;
             // Samples beyond the range that inputs were said to have show that it is another.
-            let bound = if seen.typical > range.bound { calibrated } else { range.bound.min(calibrated) };
+            let bound = if reached > range.bound { calibrated } else { range.bound.min(calibrated) };
             *range = Range { bound, ..seen };
         }
         // A constant is added as it is, however small the sum; a tenth more, since primes are near their sizes and not at them.
         for ((_, node), range) in graph.nodes().zip(&mut values) {
             let constant = match node.op() {
                 Op::Combine(combine) => combine.bias.iter().fold(0.0, |largest: f64, b| largest.max(b.abs())),
+                Op::Transform(map) => map.bias().iter().fold(0.0, |largest: f64, b| largest.max(b.abs())),
                 Op::WeightedSum(sum) => sum.bias.abs(),
                 Op::Input(_) | Op::Multiply | Op::Square | Op::Add | Op::Subtract | Op::Concat | Op::Gather(_) => 0.0,
             };
@@ -73,11 +102,11 @@ impl Ranges {
     }
 
     /// Room for the outputs `names`, and for what only they need, to become `factor` times as large as is expected.
-    pub fn widen(&mut self, graph: &SlotGraph, names: &[&str], factor: f64) {
+    pub fn widen(&mut self, graph: &SlotGraph, names: &[String], factor: f64) {
         let mut others = vec![false; graph.len()];
         let mut own = vec![false; graph.len()];
         for output in graph.outputs() {
-            let mark = if names.contains(&&*output.name) { &mut own } else { &mut others };
+            let mark = if names.contains(&output.name) { &mut own } else { &mut others };
             mark[output.value.index()] = true;
         }
         for (value, node) in graph.nodes().rev() {
@@ -108,6 +137,7 @@ impl Ranges {
 }
 
 fn intervals(graph: &SlotGraph, input: (f64, f64)) -> Vec<Vec<(f64, f64)>> {
+    let width = width(graph);
     let mut all: Vec<Vec<(f64, f64)>> = Vec::with_capacity(graph.len());
     for (_, node) in graph.nodes() {
         let of = |i: usize| &all[node.operands()[i].index()];
@@ -116,17 +146,26 @@ fn intervals(graph: &SlotGraph, input: (f64, f64)) -> Vec<Vec<(f64, f64)>> {
             (corners.into_iter().fold(f64::INFINITY, f64::min), corners.into_iter().fold(f64::NEG_INFINITY, f64::max))
         };
         all.push(match node.op() {
-            Op::Input(_) => vec![input; node.ty().length],
+            Op::Input(i) => match &i.layout {
+                Layout::Batch { .. } => vec![input; node.ty().length],
+                Layout::Packed(packed) => {
+                    packed.table().iter().map(|&entry| if entry == 0 { (0.0, 0.0) } else { input }).collect()
+                }
+            },
             Op::Combine(combine) => {
                 let x = of(0);
-                let mut y: Vec<(f64, f64)> = combine.bias.iter().map(|&b| (b, b)).collect();
+                let mut y: Vec<(f64, f64)> =
+                    combine.bias.iter().flat_map(|&b| std::iter::repeat_n((b, b), width)).collect();
                 combine.matrix.for_each(|row, col, &weight| {
-                    let (lo, hi) = (weight * x[col].0, weight * x[col].1);
-                    y[row].0 += lo.min(hi);
-                    y[row].1 += lo.max(hi);
+                    for (y, x) in y[row * width..][..width].iter_mut().zip(&x[col * width..][..width]) {
+                        let (lo, hi) = (weight * x.0, weight * x.1);
+                        y.0 += lo.min(hi);
+                        y.1 += lo.max(hi);
+                    }
                 });
                 y
             }
+            Op::Transform(map) => transformed(map, of(0)),
             Op::Square => {
                 let square = |&(lo, hi): &(f64, f64)| {
                     let largest = lo.abs().max(hi.abs());
@@ -139,7 +178,7 @@ fn intervals(graph: &SlotGraph, input: (f64, f64)) -> Vec<Vec<(f64, f64)>> {
             Op::Add => of(0).iter().zip(of(1)).map(|(a, b)| (a.0 + b.0, a.1 + b.1)).collect(),
             Op::Subtract => of(0).iter().zip(of(1)).map(|(a, b)| (a.0 - b.1, a.1 - b.0)).collect(),
             Op::WeightedSum(sum) => {
-                let mut y = vec![(sum.bias, sum.bias); node.ty().length];
+                let mut y = vec![(sum.bias, sum.bias); node.ty().length * width];
                 for (k, weight) in sum.weights.iter().enumerate() {
                     for (y, &x) in y.iter_mut().zip(of(k)) {
                         let (lo, hi) = (weight * x.0, weight * x.1);
@@ -149,39 +188,88 @@ fn intervals(graph: &SlotGraph, input: (f64, f64)) -> Vec<Vec<(f64, f64)>> {
                 y
             }
             Op::Concat => (0..node.operands().len()).flat_map(of).copied().collect(),
-            Op::Gather(gather) => gather.indices.iter().map(|&i| of(0)[i as usize]).collect(),
+            Op::Gather(gather) => {
+                gather.indices.iter().flat_map(|&i| &of(0)[i as usize * width..][..width]).copied().collect()
+            }
         });
     }
     all
 }
 
+/// Interval bounds of a linear map's result in every slot; where a fold follows, they hold what is there before it as well.
+fn transformed(map: &LinearMap, x: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let period = map.period();
+    let diagonals = map.diagonals();
+    let mut y = vec![(0.0, 0.0); map.to().vectors() * period];
+    for (&[to, from, step], weights) in &diagonals.weights {
+        for &(slot, weight) in weights {
+            let (lo, hi) = x[from * period + (slot as usize + step) % period];
+            let y: &mut (f64, f64) = &mut y[to * period + slot as usize];
+            y.0 += (weight * lo).min(weight * hi);
+            y.1 += (weight * lo).max(weight * hi);
+        }
+    }
+    for (y, bias) in y.chunks_mut(period).zip(&diagonals.bias) {
+        for &(slot, value) in bias {
+            let y = &mut y[slot as usize];
+            *y = (y.0 + value, y.1 + value);
+        }
+        for step in map.fold().steps(period) {
+            let before = y.to_vec();
+            for (slot, y) in y.iter_mut().enumerate() {
+                let other = before[(slot + step) % period];
+                *y = (y.0 + other.0, y.1 + other.1);
+            }
+        }
+    }
+    y
+}
+
 /// Runs the graph on each sample; empty if there is not one whole sample of every input.
 fn observe(graph: &SlotGraph, samples: &Samples) -> Vec<Range> {
     let count = |(value, name): (Value, &str)| {
-        samples.get(name).map_or(0, |values| values.len() / graph.ty(value).length.max(1))
+        samples.get(name).map_or(0, |values| values.len() / sample_size(graph, value).max(1))
     };
     let count = graph.inputs().map(count).min().unwrap_or(0);
     if count == 0 {
         return Vec::new();
     }
+    let width = width(graph);
+    let count = if width > 1 { count.min(PACKED_SAMPLES) } else { count };
     let mut ranges = vec![Range::default(); graph.len()];
-    let mut squares: Vec<Vec<f64>> = graph.nodes().map(|(_, node)| vec![0.0; node.ty().length]).collect();
+    let mut squares: Vec<Vec<f64>> = graph.nodes().map(|(_, node)| vec![0.0; node.ty().length * width]).collect();
     for sample in 0..count {
         let values = evaluate(graph, |name, length| {
             samples.get(name).map_or_else(Vec::new, |all| all[sample * length..][..length].to_vec())
         });
-        for ((range, squares), value) in ranges.iter_mut().zip(&mut squares).zip(&values) {
+        for (((range, squares), value), (_, node)) in
+            ranges.iter_mut().zip(&mut squares).zip(&values).zip(graph.nodes())
+        {
             range.typical = value.iter().fold(range.typical, |largest, v| largest.max(v.abs()));
+            if let Op::Transform(map) = node.op()
+                && map.fold() != Fold::None
+                && sample < UNFOLDED_SAMPLES
+            {
+                let before = map.apply_unfolded(&values[node.operands()[0].index()]);
+                range.inner = before.iter().fold(range.inner, |largest, v| largest.max(v.abs()));
+            }
             squares.iter_mut().zip(value).for_each(|(square, v)| *square += v * v);
         }
     }
     for (range, squares) in ranges.iter_mut().zip(squares) {
-        range.size = (squares.iter().sum::<f64>() / (count * squares.len().max(1)) as f64).sqrt();
+        // Slots that stay empty are none of the elements.
+        let used = if width > 1 { squares.iter().filter(|&&square| square > 0.0).count() } else { squares.len() };
+        range.size = (squares.iter().sum::<f64>() / (count * used.max(1)) as f64).sqrt();
     }
     ranges
 }
 
-/// The value of every node for one sample: what a slot graph means.
+/// Samples of the packed layout that are looked at: each takes as much work as all slots of a vector.
+const PACKED_SAMPLES: usize = 32;
+/// Samples of which the sums before a fold are looked at.
+const UNFOLDED_SAMPLES: usize = 8;
+
+/// The value of every node for one sample, in every virtual slot: what a slot graph means.
 pub fn evaluate(graph: &SlotGraph, input: impl Fn(&str, usize) -> Vec<f64>) -> Vec<Vec<f64>> {
     evaluate_with(graph, &[], input)
 }
@@ -192,31 +280,43 @@ pub(crate) fn evaluate_with(
     matrices: &[Option<Option<Arc<BlockMatrix<f64>>>>],
     input: impl Fn(&str, usize) -> Vec<f64>,
 ) -> Vec<Vec<f64>> {
+    let width = width(graph);
     let mut all: Vec<Vec<f64>> = Vec::with_capacity(graph.len());
     for (value, node) in graph.nodes() {
         let of = |i: usize| &all[node.operands()[i].index()];
         let zip = |f: fn(f64, f64) -> f64| of(0).iter().zip(of(1)).map(|(&a, &b)| f(a, b)).collect();
         all.push(match node.op() {
-            Op::Input(i) => input(&i.name, node.ty().length),
+            Op::Input(i) => match &i.layout {
+                Layout::Batch { .. } => input(&i.name, node.ty().length),
+                Layout::Packed(packed) => packed.spread(&input(&i.name, packed.elements())),
+            },
             Op::Combine(combine) => {
                 let other = matrices.get(value.index()).and_then(|m| m.as_ref()?.as_ref());
-                let mut y = other.unwrap_or(&combine.matrix).apply(of(0));
-                y.iter_mut().zip(&*combine.bias).for_each(|(y, b)| *y += b);
+                let (x, mut y) = (of(0), vec![0.0; combine.bias.len() * width]);
+                other.unwrap_or(&combine.matrix).for_each(|row, col, weight| {
+                    let slots = y[row * width..][..width].iter_mut().zip(&x[col * width..][..width]);
+                    slots.for_each(|(y, x)| *y += weight * x);
+                });
+                let biased = y.chunks_mut(width).zip(&*combine.bias);
+                biased.for_each(|(y, b)| y.iter_mut().for_each(|y| *y += b));
                 y
             }
+            Op::Transform(map) => map.apply(of(0)),
             Op::Square => of(0).iter().map(|x| x * x).collect(),
             Op::Multiply => zip(|a, b| a * b),
             Op::Add => zip(|a, b| a + b),
             Op::Subtract => zip(|a, b| a - b),
             Op::WeightedSum(sum) => {
-                let mut y = vec![sum.bias; node.ty().length];
+                let mut y = vec![sum.bias; node.ty().length * width];
                 for (k, weight) in sum.weights.iter().enumerate() {
                     y.iter_mut().zip(of(k)).for_each(|(y, x)| *y += weight * x);
                 }
                 y
             }
             Op::Concat => (0..node.operands().len()).flat_map(of).copied().collect(),
-            Op::Gather(gather) => gather.indices.iter().map(|&i| of(0)[i as usize]).collect(),
+            Op::Gather(gather) => {
+                gather.indices.iter().flat_map(|&i| &of(0)[i as usize * width..][..width]).copied().collect()
+            }
         });
     }
     all

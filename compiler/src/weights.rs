@@ -7,6 +7,8 @@ use hec_ir::ckks::MAX_WEIGHT_BITS;
 use hec_ir::matrix::{Block, BlockMatrix, BlockShape};
 use hec_ir::slots::{Combine, Op, SlotGraph};
 
+use crate::transformation::Transformation;
+
 /// The weights of one combine.
 #[derive(Clone, Debug)]
 pub enum Weights {
@@ -16,6 +18,8 @@ pub enum Weights {
     Uniform(Uniform),
     /// Those of a slot graph's combine.
     Matrix(Matrix),
+    /// The diagonals of a slot graph's transform.
+    Transformation(Transformation),
 }
 
 /// `weight * x + bias`.
@@ -40,7 +44,7 @@ pub struct Matrix {
 }
 
 impl Weights {
-    /// The weights of every combine of `graph`, by node.
+    /// The weights of every combine and transform of `graph`, by node.
     pub fn of_graph(graph: &SlotGraph) -> Vec<Option<Self>> {
         let of = |combine: &Combine| {
             let (matrix, bias) = (combine.matrix.clone(), combine.bias.clone());
@@ -64,10 +68,19 @@ impl Weights {
                 bias,
             })
         };
-        graph
-            .nodes()
-            .map(|(_, node)| if let Op::Combine(combine) = node.op() { Some(of(combine)) } else { None })
-            .collect()
+        let of_node = |op: &Op| match op {
+            Op::Combine(combine) => Some(of(combine)),
+            Op::Transform(map) => Some(Self::Transformation(Transformation::new(map))),
+            Op::Input(_)
+            | Op::Multiply
+            | Op::Square
+            | Op::Add
+            | Op::Subtract
+            | Op::WeightedSum(_)
+            | Op::Concat
+            | Op::Gather(_) => None,
+        };
+        graph.nodes().map(|(_, node)| of_node(node.op())).collect()
     }
 
     /// log2 of the scale at which weights of `bits` bits are quantised. Weights that are small integers need none.
@@ -79,6 +92,7 @@ impl Weights {
             Self::Uniform(u) if !is_small_integer(u.weight) => {
                 bits.min(MAX_WEIGHT_BITS as i32) - u.weight.abs().log2().ceil() as i32
             }
+            Self::Transformation(t) => t.scale_bits(bits),
             Self::Identity | Self::Uniform(_) | Self::Matrix(_) => 0,
         }
     }
@@ -89,6 +103,7 @@ impl Weights {
             Self::Identity => 1.0,
             Self::Uniform(u) => u.weight.abs(),
             Self::Matrix(m) => m.largest,
+            Self::Transformation(t) => t.largest,
         };
         (scale_bits + largest.max(f64::MIN_POSITIVE).log2()).ceil().max(0.0) as i32
     }
@@ -98,6 +113,7 @@ impl Weights {
         match self {
             Self::Identity | Self::Uniform(_) => BlockShape::diagonal(operands),
             Self::Matrix(m) => m.shape,
+            Self::Transformation(_) => BlockShape::diagonal(operands),
         }
     }
 
@@ -107,6 +123,7 @@ impl Weights {
             Self::Identity => 1.0,
             Self::Uniform(u) => u.weight.abs(),
             Self::Matrix(m) => m.row_norm,
+            Self::Transformation(t) => t.row_norm,
         }
     }
 
@@ -117,13 +134,14 @@ impl Weights {
             Self::Uniform(u) => usize::from(!is_small_integer(u.weight)),
             Self::Matrix(m) if m.integral => 0,
             Self::Matrix(m) => m.row_weights,
+            Self::Transformation(_) => 0,
         }
     }
 
     /// The matrix.
     pub(crate) fn exact(&self) -> Option<Arc<BlockMatrix<f64>>> {
         match self {
-            Self::Identity | Self::Uniform(_) => None,
+            Self::Identity | Self::Uniform(_) | Self::Transformation(_) => None,
             Self::Matrix(m) => Some(m.matrix.clone()),
         }
     }
@@ -131,7 +149,7 @@ impl Weights {
     /// The matrix after rounding to `bits` bits.
     pub(crate) fn rounded(&self, bits: i32) -> Option<Arc<BlockMatrix<f64>>> {
         match (self, self.scale_bits(bits)) {
-            (Self::Identity | Self::Uniform(_), _) => None,
+            (Self::Identity | Self::Uniform(_) | Self::Transformation(_), _) => None,
             (Self::Matrix(m), 0) => Some(m.matrix.clone()),
             (Self::Matrix(m), bits) => {
                 let factor = f64::from(bits).exp2();
@@ -145,7 +163,7 @@ impl Weights {
         let factor = scale.to_f64();
         match self {
             Self::Matrix(m) => (m.matrix.map(|w| (w * factor).round() as i32), m.bias.clone()),
-            Self::Identity => uniform(factor, 0.0, operands),
+            Self::Identity | Self::Transformation(_) => uniform(factor, 0.0, operands),
             Self::Uniform(u) => uniform(u.weight * factor, u.bias, operands),
         }
     }

@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use hec_ir::ckks::{self, Op};
 use hec_ir::program::Port;
-use hec_ir::slots::Layout;
 use hec_ir::tensor::TensorGraph;
 use hec_ir::{Origin, Program};
 use rayon::prelude::*;
@@ -87,8 +86,7 @@ pub fn run_batches<E: Engine>(
 ) -> Result<Outcome, RunError> {
     let samples = sample_count(&program.inputs(), inputs)?;
     let circuit = program.circuit();
-    let slots = program.parameters().slots();
-    let capacity = program.input_layouts().iter().map(|(_, layout)| layout.capacity(slots)).min().unwrap_or(slots);
+    let (capacity, layouts) = (program.capacity(), program.output_layouts());
     let batches = samples.div_ceil(capacity.max(1));
     let mut outcome = Outcome { batches, ..Outcome::default() };
     let decrypted = program.decrypted();
@@ -125,14 +123,14 @@ pub fn run_batches<E: Engine>(
         let sizes = results.iter().flat_map(|(_, array)| array).map(|ciphertext| client.ciphertext_bytes(ciphertext));
         outcome.bytes.output += sizes.sum::<u64>();
         let mut results = results;
-        for ((name, array), witnesses) in results.split_off(decrypted.len()).into_iter().zip(&mut witnesses) {
-            let layout = Layout::Batch { shape: vec![1, 1] };
+        let (outputs, guarded) = layouts.split_at(decrypted.len());
+        let witnessed = results.split_off(decrypted.len()).into_iter().zip(guarded).zip(&mut witnesses);
+        for (((name, array), layout), witnesses) in witnessed {
             let values = timed(&mut outcome.seconds.decrypt, || decrypt(&client, array))
                 .map_err(|cause| RunError::Decrypt { name, cause })?;
             witnesses.extend(layout.unpack(&values, range.len()));
         }
-        for ((name, array), port) in results.into_iter().zip(&decrypted) {
-            let layout = Layout::Batch { shape: port.ty.shape.clone() };
+        for ((name, array), layout) in results.into_iter().zip(outputs) {
             let values = timed(&mut outcome.seconds.decrypt, || decrypt(&client, array))
                 .map_err(|cause| RunError::Decrypt { name: name.clone(), cause })?;
             outcome.outputs.entry(name).or_default().extend(layout.unpack(&values, range.len()));
@@ -213,7 +211,7 @@ fn encrypt<C: Client<Ciphertext: Send>>(
     let ckks::Input { name, layout, level, scale } = input;
     let (name, slots) = (|| name.clone(), program.parameters().slots());
     let batch = inputs.get(&input.name).ok_or_else(|| RunError::MissingInput { name: name() })?;
-    let elements: usize = layout.shape().iter().product();
+    let elements = layout.elements();
     let values = &batch.values[range.start * elements..range.end * elements];
     // Slots that are left over hold the same samples again: zeros may lie where a polynomial that stands in for a function
     // leaves every bound, and one slot that overflows spoils all.

@@ -7,7 +7,7 @@
 use std::fmt;
 
 use hec_ir::Scale;
-use hec_ir::ckks::{Circuit, Combine, Type};
+use hec_ir::ckks::{Circuit, Combine, Transform, Type};
 
 /// What went wrong inside an engine: a sentence saying what was expected and what was found. The executor adds the model's
 /// node.
@@ -169,6 +169,52 @@ pub trait Evaluator: Sync {
     /// # Errors
     /// If there are not as many.
     fn drop_level(&self, a: &Self::Ciphertext, levels: usize) -> Result<Self::Ciphertext, EngineError>;
+
+    /// Number of slots of a ciphertext.
+    fn slots(&self) -> usize;
+
+    /// Rotates the slots to the left: slot `j` of the result is slot `j + steps`, cyclically.
+    ///
+    /// # Errors
+    /// If the key is missing, or the degree is not 1.
+    fn rotate(&self, a: &Self::Ciphertext, steps: usize) -> Result<Self::Ciphertext, EngineError>;
+
+    /// Multiplies slot by slot; the weights are encoded at `weight_scale`, by which the scale grows. There are as many as slots.
+    ///
+    /// # Errors
+    /// If a weight cannot be encoded.
+    fn multiply_plain(
+        &self,
+        a: &Self::Ciphertext,
+        weights: &[f64],
+        weight_scale: &Scale,
+    ) -> Result<Self::Ciphertext, EngineError>;
+
+    /// Adds slot by slot, at the ciphertext's scale. There are as many values as slots.
+    ///
+    /// # Errors
+    /// If a value does not fit the modulus.
+    fn add_plain(&self, a: &Self::Ciphertext, values: &[f64]) -> Result<Self::Ciphertext, EngineError>;
+
+    /// A linear map over the slots, with its bias, without its fold.
+    ///
+    /// # Errors
+    /// If the operands differ in level, scale or degree, or a key is missing.
+    fn transform(
+        &self,
+        operands: &[&Self::Ciphertext],
+        transform: &Transform,
+    ) -> Result<Vec<Self::Ciphertext>, EngineError> {
+        crate::expand::transform(self, operands, transform)
+    }
+
+    /// Adds a ciphertext's own rotations, one after the other.
+    ///
+    /// # Errors
+    /// If a key is missing.
+    fn fold(&self, a: &Self::Ciphertext, steps: &[usize]) -> Result<Self::Ciphertext, EngineError> {
+        crate::expand::fold(self, a, steps)
+    }
 
     /// Integer-weighted sums across an array, and a bias: `y[r] = sum_c M[r, c] x[c] / weight_scale + bias[r]`.
     /// The result may use all cores.

@@ -85,6 +85,12 @@ fn evaluate<E: Evaluator>(
         }
         Op::Relinearize => each(operand(0), |x| evaluator.relinearize(x)),
         Op::Rescale => each_owned(operand(0), |x| evaluator.rescale_owned(x), |x| evaluator.rescale(x)),
+        Op::Transform(transform) => {
+            let x = operand(0);
+            let results = evaluator.transform(&x.iter().map(|x| &**x).collect::<Vec<_>>(), transform);
+            Ok(results?.into_iter().map(Arc::new).collect())
+        }
+        Op::Fold(fold) => each(operand(0), |x| evaluator.fold(x, &fold.steps)),
         Op::DropLevel(drop) => each_owned(
             operand(0),
             |x| evaluator.drop_level_owned(x, drop.levels),

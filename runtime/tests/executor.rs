@@ -107,6 +107,22 @@ impl Evaluator for Counter {
         })
     }
 
+    fn slots(&self) -> usize {
+        1 << 9
+    }
+
+    fn rotate(&self, a: &Counted, _steps: usize) -> Result<Counted, EngineError> {
+        a.with(|_| ())
+    }
+
+    fn multiply_plain(&self, a: &Counted, _weights: &[f64], weight_scale: &Scale) -> Result<Counted, EngineError> {
+        self.multiply_integer(a, 0, weight_scale)
+    }
+
+    fn add_plain(&self, a: &Counted, _values: &[f64]) -> Result<Counted, EngineError> {
+        a.with(|_| ())
+    }
+
     fn drop_level(&self, a: &Counted, levels: usize) -> Result<Counted, EngineError> {
         a.with(|m| m.level -= levels)
     }

@@ -51,7 +51,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             program
         }
     };
-    let full = program.parameters().slots();
+    let full = program.capacity();
     let limit = arguments.limit.and_then(|n| usize::try_from(n).ok()).unwrap_or(full);
     let inputs = files::inputs(&Port::inputs_of(program.source()), &arguments.input, card.as_ref(), Some(limit))?;
     let samples = inputs.values().next().map_or(0, |batch| batch.samples);

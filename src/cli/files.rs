@@ -60,7 +60,9 @@ fn read_bounded(path: &Path) -> Result<Vec<u8>, Failure> {
 
 /// Compiles a model as the options and its card say.
 pub fn compile(model: &TensorGraph, card: Option<&Card>, asked: &CompileOptions) -> Result<Compilation, Failure> {
-    let mut options = Options { precision: asked.precision, ring_type: asked.ring.asked(), ..Options::default() };
+    let precision = asked.precision.unwrap_or(asked.layout.precision());
+    let mut options = Options { precision, ring_type: asked.ring.asked(), ..Options::default() };
+    options.layout = asked.layout.choice();
     options.security = Security::from_bits(asked.security).unwrap_or(options.security);
     options.parameters = asked.params.as_deref().map(parameters).transpose()?;
     options.memory = asked.memory;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use hec::ir::graph::{Dialect, Graph};
 use hec::ir::tensor::TensorGraph;
 
-use super::{CompileOptions, Failure, console, files};
+use super::{CompileOptions, Failure, LayoutArgument, console, files};
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -49,6 +49,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             Some(parts) => shown(&parts.client, arguments.dot),
             None => "nothing is left to the client".to_owned(),
         },
+        (Stage::Slots, None) if arguments.options.layout != LayoutArgument::Batch => {
+            shown(&files::compile(model, card.as_ref(), &arguments.options)?.slots, arguments.dot)
+        }
         (Stage::Slots, _) => shown(&hec::lower(&server(model)?)?.1, arguments.dot),
         (Stage::Ckks, Some(program)) => shown(program.circuit(), arguments.dot),
         (Stage::Ckks, None) => {

@@ -78,9 +78,15 @@ struct CompileOptions {
     /// costs least for each sample of a full batch.
     #[arg(long, value_enum, default_value_t = RingChoice::Auto)]
     ring: RingChoice,
-    /// Bits of precision wanted at the outputs: log2 of the largest output over the largest error.
-    #[arg(long, default_value_t = 10.0, value_name = "BITS")]
-    precision: f64,
+    /// Bits of precision wanted at the outputs: log2 of the largest output over the largest error [default: 10 in the batch
+    /// layout, 12.5 in the packed one].
+    #[arg(long, value_name = "BITS")]
+    precision: Option<f64>,
+    /// How samples lie in the slots: batch has one ciphertext for each element of a tensor and thousands of samples in its slots;
+    /// packed spreads one sample, or as many as --batch says, over few ciphertexts, for an answer at once; auto takes the one that
+    /// answers --batch samples (one, if that is not said) sooner.
+    #[arg(long, value_enum, default_value_t = LayoutArgument::Batch)]
+    layout: LayoutArgument,
     /// A JSON file with explicit parameters: {"poly_modulus_degree": 8192, "coeff_modulus": [49, 40, 40, 49]}; the last prime is
     /// the special one.
     #[arg(long, value_name = "FILE")]
@@ -128,6 +134,7 @@ impl CompileOptions {
     fn given(&self) -> Option<&'static str> {
         let given = [
             ("--params", self.params.is_some()),
+            ("--layout", self.layout != LayoutArgument::Batch),
             ("--calibrate", !self.calibrate.is_empty()),
             ("--input-range", self.input_range.is_some()),
             ("--calibrate-labels", self.calibrate_labels.is_some()),
@@ -159,6 +166,31 @@ fn memory_size(text: &str) -> Result<u64, String> {
     match (number, unit) {
         (Some(number), Some((_, unit))) => Ok((number * unit) as u64),
         _ => Err("expected a size such as 4GiB, 500MB or 123456".to_owned()),
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum LayoutArgument {
+    Batch,
+    Packed,
+    Auto,
+}
+
+impl LayoutArgument {
+    fn choice(self) -> hec::LayoutChoice {
+        match self {
+            Self::Batch => hec::LayoutChoice::Batch,
+            Self::Packed => hec::LayoutChoice::Packed,
+            Self::Auto => hec::LayoutChoice::Auto,
+        }
+    }
+
+    /// Bits of precision where none are asked for.
+    fn precision(self) -> f64 {
+        match self {
+            Self::Batch => hec::Options::default().precision,
+            Self::Packed | Self::Auto => 12.5,
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hec_ir::Scale;
+use rayon::prelude::*;
 
 use crate::automorphism::Automorphism;
 use crate::context::Context;
@@ -98,7 +99,7 @@ impl LinearTransform {
     /// # Errors
     /// [`Error::NoDiagonals`], [`Error::DiagonalLength`], [`Error::BabySteps`], [`Error::LevelTooHigh`]; as
     /// [`Context::encode_complex`]; [`Error::NoSpecialPrimes`], unless step 0 is all there is.
-    pub fn new<V: Copy + Into<Complex>>(
+    pub fn new<V: Copy + Into<Complex> + Sync>(
         context: &Context,
         diagonals: &BTreeMap<i64, Vec<V>>,
         settings: &TransformSettings,
@@ -123,9 +124,8 @@ impl LinearTransform {
             None => cheapest(context, level, &steps)?,
         };
         let scale = settings.scale.clone().unwrap_or_else(|| Scale::prime(context.modulus(level).value()));
-        let mut giants: BTreeMap<usize, BTreeMap<usize, Poly>> = BTreeMap::new();
-        for (step, terms) in by_step {
-            let (baby, giant) = (step % baby_steps, step - step % baby_steps);
+        let encode = |(step, terms): (usize, Vec<&[V]>)| {
+            let giant = step - step % baby_steps;
             let poly = context.encode_extended(level, &scale, |slot| {
                 let from = slot + slots - giant;
                 terms.iter().fold(Complex::default(), |sum, values| {
@@ -133,7 +133,13 @@ impl LinearTransform {
                     Complex { re: sum.re + value.re, im: sum.im + value.im }
                 })
             })?;
-            giants.entry(giant).or_default().insert(baby, poly);
+            Ok((step, poly))
+        };
+        let encoded = by_step.into_par_iter().map(encode).collect::<Result<Vec<_>, Error>>()?;
+        let mut giants: BTreeMap<usize, BTreeMap<usize, Poly>> = BTreeMap::new();
+        for (step, poly) in encoded {
+            let baby = step % baby_steps;
+            giants.entry(step - baby).or_default().insert(baby, poly);
         }
         let cost = cost(context, level, &steps, baby_steps)?;
         Ok(Self { level, scale, baby_steps, giants, cost, fingerprint: *context.parameters().fingerprint() })

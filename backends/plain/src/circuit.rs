@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use hec_ir::Scale;
-use hec_ir::ckks::{Circuit, Ckks, Combine, DropLevel, KeyNeeds, Op, Relinearization, Type, key_needs};
+use hec_ir::ckks::{Circuit, Ckks, Combine, DropLevel, Fold, KeyNeeds, Op, Relinearization, Type, key_needs};
 use hec_ir::graph::Dialect;
 use hec_ir::matrix::{Block, BlockMatrix};
 use hec_ir::parameters::Parameters;
@@ -144,6 +144,46 @@ impl Evaluator for ClearEvaluator {
         self.map(&Op::DropLevel(DropLevel { levels }), a, |slot| slot)
     }
 
+    fn slots(&self) -> usize {
+        self.parameters.slots()
+    }
+
+    fn rotate(&self, a: &Clear, steps: usize) -> Result<Clear, EngineError> {
+        same_parameters(&self.parameters, a)?;
+        let ty = Ckks::infer(&self.parameters, &Op::Fold(Fold { steps: vec![steps] }), &[&a.ty])
+            .map_err(EngineError::new)?;
+        let level = a.ty.level;
+        match self.keys.rotations.get(&steps) {
+            Some(&key) if key >= level => {}
+            Some(key) => {
+                return Err(EngineError(format!("the key for rotations by {steps} is for level {key}, not {level}")));
+            }
+            None => return Err(EngineError(format!("there is no key for rotations by {steps} (level {level})"))),
+        }
+        let mut slots = a.slots.clone();
+        slots.rotate_left(steps);
+        Ok(a.with(ty, slots))
+    }
+
+    fn multiply_plain(&self, a: &Clear, weights: &[f64], weight_scale: &Scale) -> Result<Clear, EngineError> {
+        same_parameters(&self.parameters, a)?;
+        self.one_for_each_slot(weights)?;
+        let weighted = Clear {
+            ty: Type { scale: weight_scale.clone(), ..a.ty.clone() },
+            ..a.with(a.ty.clone(), weights.to_vec())
+        };
+        fits_modulus(&weighted)?;
+        let ty = Type { scale: a.ty.scale.times(weight_scale), ..a.ty.clone() };
+        Ok(a.with(ty, a.slots.iter().zip(weights).map(|(slot, weight)| slot * weight).collect()))
+    }
+
+    fn add_plain(&self, a: &Clear, values: &[f64]) -> Result<Clear, EngineError> {
+        same_parameters(&self.parameters, a)?;
+        self.one_for_each_slot(values)?;
+        fits_modulus(&a.with(a.ty.clone(), values.to_vec()))?;
+        Ok(a.with(a.ty.clone(), a.slots.iter().zip(values).map(|(slot, value)| slot + value).collect()))
+    }
+
     fn combine(&self, operands: &[&Clear], combine: &Combine) -> Result<Vec<Clear>, EngineError> {
         let Combine { matrix, weight_scale, bias } = combine;
         let first = combinable(self, operands, combine)?;
@@ -170,6 +210,17 @@ impl Evaluator for ClearEvaluator {
 }
 
 impl ClearEvaluator {
+    fn one_for_each_slot(&self, values: &[f64]) -> Result<(), EngineError> {
+        let slots = self.parameters.slots();
+        if values.len() != slots {
+            return Err(EngineError(format!("expected {slots} values, found {}", values.len())));
+        }
+        match values.iter().find(|value| !value.is_finite()) {
+            Some(value) => Err(EngineError(format!("the value {value} is not finite"))),
+            None => Ok(()),
+        }
+    }
+
     fn map(&self, op: &Op, a: &Clear, f: impl Fn(f64) -> f64) -> Result<Clear, EngineError> {
         same_parameters(&self.parameters, a)?;
         let ty = Ckks::infer(&self.parameters, op, &[&a.ty]).map_err(EngineError::new)?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::Scale;
 use crate::matrix::BlockMatrix;
+use crate::slots::Packed;
 use crate::tensor::Tensor;
 
 /// One attribute.
@@ -30,6 +31,8 @@ pub enum Attribute {
     Indices(Arc<[u32]>),
     /// An exact scale.
     Scale(Scale),
+    /// A packed layout.
+    Packed(Arc<Packed>),
 }
 
 /// What is wrong with a described operation.
@@ -125,6 +128,7 @@ impl Attributes {
     accessor!(int_matrix, with_int_matrix, IntMatrix, Arc<BlockMatrix<i32>>, "an integer matrix");
     accessor!(indices, with_indices, Indices, Arc<[u32]>, "indices");
     accessor!(scale, with_scale, Scale, Scale, "a scale");
+    accessor!(packed, with_packed, Packed, Arc<Packed>, "a packed layout");
 
     /// Adds sizes (shapes, strides, axes).
     #[must_use]
@@ -200,6 +204,7 @@ impl fmt::Display for Attribute {
                 write!(f, "<{} {}>", indices.len(), digest(indices.iter().flat_map(|v| v.to_le_bytes())))
             }
             Self::Scale(scale) => write!(f, "{scale}"),
+            Self::Packed(packed) => write!(f, "{packed}"),
         }
     }
 }

@@ -7,9 +7,11 @@ use hec_ir::parameters::Parameters;
 use hec_ir::slots::{self, SlotGraph};
 
 use super::{Plan, State, Target, walk};
+use crate::cost::{CostModel, Shape};
+use crate::transformation::Transformation;
 use crate::weights::Weights;
 
-/// Builds the circuit of `plan` under `parameters`.
+/// Builds the circuit of `plan` under `parameters`. Rotations are split into baby and giant steps as costs least by `cost`.
 ///
 /// # Errors
 /// If the parameters do not carry the plan: the node's name, and what did not fit.
@@ -18,8 +20,9 @@ pub fn emit(
     weights: &[Option<Weights>],
     plan: &Plan,
     parameters: &Parameters,
+    cost: &CostModel,
 ) -> Result<Circuit, GraphError> {
-    let mut emitter = Emitter { plan, builder: Builder::new(parameters.clone()) };
+    let mut emitter = Emitter { plan, cost, builder: Builder::new(parameters.clone()) };
     for (name, value) in walk(graph, weights, plan, &mut emitter)? {
         emitter.builder.output(&name, value);
     }
@@ -28,6 +31,7 @@ pub fn emit(
 
 struct Emitter<'a> {
     plan: &'a Plan,
+    cost: &'a CostModel,
     builder: Builder<Ckks>,
 }
 
@@ -56,6 +60,27 @@ impl Target for Emitter<'_> {
         let (matrix, bias) = weights.quantise(scale, self.builder.ty(*x).length);
         let combine = ckks::Combine { matrix: Arc::new(matrix), weight_scale: scale.clone(), bias };
         self.push(ckks::Op::Combine(combine), &[*x])
+    }
+
+    fn transform(
+        &mut self,
+        _node: Value,
+        x: &Value,
+        transformation: &Transformation,
+        scale: &Scale,
+    ) -> Result<Value, GraphError> {
+        let parameters = self.builder.context();
+        let shape = Shape { ring: parameters.ring(), special: parameters.special_primes().len() };
+        let (baby_steps, _) = transformation.cheapest(self.cost, shape, self.builder.ty(*x).level + 1);
+        let (map, weight_scale) = (transformation.map.clone(), scale.clone());
+        self.push(ckks::Op::Transform(ckks::Transform { map, weight_scale, baby_steps, just_in_time: false }), &[*x])
+    }
+
+    fn fold(&mut self, _node: Value, x: &Value, transformation: &Transformation) -> Result<Value, GraphError> {
+        let map = &transformation.map;
+        let samples = self.builder.context().slots() / map.period().max(1);
+        let steps = map.fold().steps(map.period()).into_iter().map(|step| step * samples).collect();
+        self.push(ckks::Op::Fold(ckks::Fold { steps }), &[*x])
     }
 
     fn product(&mut self, _node: Value, a: &Value, b: Option<&Value>) -> Result<Value, GraphError> {

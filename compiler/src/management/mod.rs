@@ -19,6 +19,7 @@ use hec_ir::graph::{Origin, Value};
 use hec_ir::parameters::Ring;
 use hec_ir::slots::{self, Op, SlotGraph};
 
+use crate::transformation::Transformation;
 use crate::weights::{Uniform, Weights};
 
 /// Everything that is chosen.
@@ -38,6 +39,8 @@ pub struct Plan {
     pub waterline: f64,
     /// What is done around each product, in the order of the graph.
     pub products: Vec<ProductPolicy>,
+    /// For each transform, in the order of the graph, whether it is folded before it is rescaled: dearer, and more precise.
+    pub fold_first: Vec<bool>,
 }
 
 /// Sizes of the modulus chain in bits.
@@ -108,6 +111,21 @@ pub trait Target {
     fn concat(&mut self, node: Value, operands: &[Self::Value]) -> Result<Self::Value, Self::Error>;
     /// Re-indexing.
     fn gather(&mut self, x: &Self::Value, gather: &slots::Gather) -> Result<Self::Value, Self::Error>;
+    /// The diagonals of a linear map, with weights at `scale`, without its fold.
+    fn transform(
+        &mut self,
+        node: Value,
+        x: &Self::Value,
+        transformation: &Transformation,
+        scale: &Scale,
+    ) -> Result<Self::Value, Self::Error>;
+    /// The fold of a linear map.
+    fn fold(
+        &mut self,
+        node: Value,
+        x: &Self::Value,
+        transformation: &Transformation,
+    ) -> Result<Self::Value, Self::Error>;
     /// Back to degree 1.
     fn relinearize(&mut self, x: &Self::Value) -> Result<Self::Value, Self::Error>;
     /// One prime less, scale over it.
@@ -133,12 +151,21 @@ pub fn walk<T: Target>(
     target: &mut T,
 ) -> Result<Vec<(String, T::Value)>, T::Error> {
     let mut walk = Walk { plan, values: Vec::with_capacity(graph.len()), target };
-    let (mut products, mut combines) = (0, 0);
+    let (mut products, mut combines, mut transforms) = (0, 0, 0);
     for (value, node) in graph.nodes() {
         walk.target.at(node.origin());
         let operands = node.operands();
         let result = match node.op() {
             Op::Input(input) => walk.target.input(value, input)?,
+            Op::Transform(_) => match &weights[value.index()] {
+                Some(Weights::Transformation(transformation)) => {
+                    let bits = plan.weight_bits.get(combines).copied().unwrap_or(DEFAULT_WEIGHT_BITS);
+                    let fold_first = plan.fold_first.get(transforms).copied().unwrap_or(false);
+                    (combines, transforms) = (combines + 1, transforms + 1);
+                    walk.transform(value, operands[0], transformation, bits, fold_first)?
+                }
+                Some(_) | None => walk.values[operands[0].index()].clone(),
+            },
             Op::Combine(_) => match &weights[value.index()] {
                 Some(weights) => {
                     let bits = plan.weight_bits.get(combines).copied().unwrap_or(DEFAULT_WEIGHT_BITS);
@@ -182,12 +209,20 @@ pub fn walk<T: Target>(
 
 /// Number of operations with weights in `graph`: the length of [`Plan::weight_bits`].
 pub fn combine_count(graph: &SlotGraph) -> usize {
-    graph.nodes().filter(|(_, node)| matches!(node.op(), Op::Combine(_) | Op::WeightedSum(_))).count()
+    graph
+        .nodes()
+        .filter(|(_, node)| matches!(node.op(), Op::Combine(_) | Op::Transform(_) | Op::WeightedSum(_)))
+        .count()
 }
 
 /// Number of products in `graph`: the length of [`Plan::products`].
 pub fn product_count(graph: &SlotGraph) -> usize {
     graph.nodes().filter(|(_, node)| matches!(node.op(), Op::Square | Op::Multiply)).count()
+}
+
+/// Number of transforms in `graph`: the length of [`Plan::fold_first`].
+pub fn transform_count(graph: &SlotGraph) -> usize {
+    graph.nodes().filter(|(_, node)| matches!(node.op(), Op::Transform(_))).count()
 }
 
 /// For combines that a plan does not name.
@@ -224,6 +259,32 @@ impl<T: Target> Walk<'_, T> {
             bits => self.towards_power_of_two(&x, bits),
         };
         self.target.combine(node, &x, weights, &scale)
+    }
+
+    /// A linear map over the slots. Every limb less makes its rotations cheaper, so its operand is rescaled as far as the waterline allows,
+    /// and its result at once.
+    fn transform(
+        &mut self,
+        node: Value,
+        operand: Value,
+        transformation: &Transformation,
+        bits: i32,
+        fold_first: bool,
+    ) -> Result<T::Value, T::Error> {
+        let x = self.values[operand.index()].clone();
+        let x = self.reduced(&x, true, true)?;
+        self.values[operand.index()] = x.clone();
+        let scale = match transformation.scale_bits(bits) {
+            0 => Scale::ONE,
+            bits => self.towards_power_of_two(&x, bits),
+        };
+        let y = self.target.transform(node, &x, transformation, &scale)?;
+        if transformation.folds == 0 {
+            return self.reduced(&y, false, true);
+        }
+        let y = if fold_first { y } else { self.reduced(&y, false, true)? };
+        let y = self.target.fold(node, &y, transformation)?;
+        self.reduced(&y, false, true)
     }
 
     /// A sum whose terms all come to one scale by their weights: that of the operand that stands highest once its weight

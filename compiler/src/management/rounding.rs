@@ -4,7 +4,7 @@ use hec_ir::Node;
 use hec_ir::slots::{Op, SlotGraph, Slots};
 
 use super::Plan;
-use crate::ranges::{Samples, evaluate_with};
+use crate::ranges::{Samples, evaluate_with, sample_size, width};
 use crate::weights::Weights;
 
 /// Samples that are evaluated.
@@ -19,6 +19,10 @@ pub(super) fn measure(
     input: (f64, f64),
     samples: &Samples,
 ) -> f64 {
+    // Weights in slots are encoded in coefficients: their roundings are independent from slot to slot.
+    if width(graph) > 1 {
+        return 0.0;
+    }
     let mut bits = plan.weight_bits.iter().copied();
     let rounded = |((_, node), weights): ((_, &Node<Slots>), &Option<Weights>)| {
         let weighted = matches!(node.op(), Op::Combine(_) | Op::WeightedSum(_));
@@ -27,7 +31,8 @@ pub(super) fn measure(
     };
     let rounded: Vec<_> = graph.nodes().zip(weights).map(rounded).collect();
     let exact: Vec<_> = weights.iter().map(|w| w.as_ref().map(Weights::exact)).collect();
-    let count = |(value, name): (_, &str)| samples.get(name).map_or(0, |all| all.len() / graph.ty(value).length.max(1));
+    let count =
+        |(value, name): (_, &str)| samples.get(name).map_or(0, |all| all.len() / sample_size(graph, value).max(1));
     let available = graph.inputs().map(count).min().unwrap_or(0);
     let (mut squares, mut largest, mut total) = (0.0, 0f64, 0usize);
     for sample in 0..if available == 0 { SAMPLES } else { available.min(SAMPLES) } {

@@ -8,7 +8,9 @@ use hec_ir::slots::SlotGraph;
 use rayon::prelude::*;
 
 use super::simulate::{Infeasible, PRIME_BITS};
-use super::{Chain, Model, Plan, ProductPolicy, Simulation, combine_count, product_count, rounding, simulate};
+use super::{
+    Chain, Model, Plan, ProductPolicy, Simulation, combine_count, product_count, rounding, simulate, transform_count,
+};
 use crate::cost::CostModel;
 use crate::ranges::{Ranges, Samples};
 use crate::weights::Weights;
@@ -26,6 +28,10 @@ pub struct Goal {
     pub input_range: (f64, f64),
     /// Samples in a batch, if fewer than a ring has slots for.
     pub batch: Option<usize>,
+    /// log2 of the ring degree, if only one is looked at.
+    pub log_n: Option<u32>,
+    /// Outputs that are range witnesses: they, and what only they need, have room to become much larger than expected.
+    pub witnesses: Vec<String>,
     /// Ring degree and chain, if the user gives them.
     pub explicit: Option<Explicit>,
 }
@@ -187,9 +193,18 @@ fn search_once(
     goal: &Goal,
     model: Model,
 ) -> Result<Found, SearchError> {
-    let space =
-        Space { graph, weights, ranges, goal, model, products: product_count(graph), combines: combine_count(graph) };
-    let degrees = goal.explicit.as_ref().map_or(MIN_SEARCHED_LOG_N..=MAX_LOG_N, |e| e.log_n..=e.log_n);
+    let space = Space {
+        graph,
+        weights,
+        ranges,
+        goal,
+        model,
+        products: product_count(graph),
+        combines: combine_count(graph),
+        transforms: transform_count(graph),
+    };
+    let searched = goal.log_n.map_or(MIN_SEARCHED_LOG_N..=MAX_LOG_N, |log_n| log_n..=log_n);
+    let degrees = goal.explicit.as_ref().map_or(searched, |e| e.log_n..=e.log_n);
     let mut failure = None;
     let mut plans: Vec<(Plan, Scored)> = Vec::new();
     for log_n in degrees.rev() {
@@ -256,6 +271,7 @@ struct Space<'a> {
     model: Model<'a>,
     products: usize,
     combines: usize,
+    transforms: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -282,6 +298,9 @@ impl Scored {
 }
 
 const PLATEAU_SLOPE: f64 = 1e-5;
+
+/// By how many bits weights in slots start above others.
+const SLOTWISE_START_BITS: i32 = 8;
 
 /// Nodes simulated in one descent.
 const DESCENT_BUDGET: usize = 150_000;
@@ -374,6 +393,7 @@ impl Space<'_> {
             None => [28.0, 36.0, 44.0, 49.0].map(Chain::Uniform).to_vec(),
         };
         for chain in chains {
+            let slotwise = if self.transforms > 0 { SLOTWISE_START_BITS } else { 0 };
             for (input_bits, weight_bits) in [(22, 8), (28, 12), (34, 14), (42, 18)] {
                 for waterline in [20.0, 26.0, 32.0, 40.0] {
                     for mask in 0..16u8 {
@@ -383,9 +403,10 @@ impl Space<'_> {
                             chain: chain.clone(),
                             special: explicit.map_or(1, |e| e.special.max(1)),
                             input_bits: explicit.and_then(|e| e.input_bits).unwrap_or(input_bits),
-                            weight_bits: vec![weight_bits; self.combines],
+                            weight_bits: vec![weight_bits + slotwise; self.combines],
                             waterline,
                             products: vec![policy; self.products],
+                            fold_first: vec![false; self.transforms],
                         });
                     }
                 }
@@ -419,8 +440,14 @@ impl Space<'_> {
         }
     }
 
+    /// Weights in slots are encoded in coefficients, which takes more bits for as much precision; every other number of bits will do.
+    fn weight_bits(&self) -> impl Iterator<Item = i32> + use<> {
+        let step = if self.transforms > 0 { 2 } else { 1 };
+        WEIGHT_BITS.map(move |bits| step * bits)
+    }
+
     fn coordinates(&self) -> usize {
-        5 + self.combines + self.products
+        5 + self.combines + self.products + self.transforms
     }
 
     fn neighbours(&self, plan: &Plan, coordinate: usize) -> Vec<Plan> {
@@ -438,12 +465,16 @@ impl Space<'_> {
             1 if explicit.is_none_or(|e| e.input_bits.is_none()) => {
                 INPUT_BITS.map(|bits| with(&|p| p.input_bits = bits)).collect()
             }
-            2 => WEIGHT_BITS.map(|bits| with(&|p| p.weight_bits.fill(bits))).collect(),
+            2 => self.weight_bits().map(|bits| with(&|p| p.weight_bits.fill(bits))).collect(),
             3 => WATERLINES.map(|bits| with(&|p| p.waterline = f64::from(bits))).collect(),
             4 if explicit.is_none() => (1..=4).map(|count| with(&|p| p.special = count)).collect(),
             fixed if fixed < 5 => Vec::new(),
             other if other < 5 + self.combines => {
-                WEIGHT_BITS.map(|bits| with(&|p| p.weight_bits[other - 5] = bits)).collect()
+                self.weight_bits().map(|bits| with(&|p| p.weight_bits[other - 5] = bits)).collect()
+            }
+            other if other >= 5 + self.combines + self.products => {
+                let index = other - 5 - self.combines - self.products;
+                vec![with(&|p| p.fold_first[index] = !p.fold_first[index])]
             }
             other => (0..16).map(|mask| with(&|p| p.products[other - 5 - self.combines] = policy(mask))).collect(),
         }

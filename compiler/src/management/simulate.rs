@@ -8,6 +8,7 @@ use super::{Chain, Plan, State, Target, walk};
 use crate::cost::{CostModel, Shape};
 use crate::noise;
 use crate::ranges::Ranges;
+use crate::transformation::Transformation;
 use crate::weights::Weights;
 
 /// What a plan would come to, without a prime or a weight being touched.
@@ -93,7 +94,7 @@ pub fn simulate(
     let special = run.special(&moduli);
     let shape = Shape { ring: plan.ring, special: special.len() };
     let limbs = |depth: usize| moduli.len() - depth;
-    let mut nanoseconds: f64 = run.work.iter().map(|work| work.price(cost, shape, &moduli)).sum();
+    let mut nanoseconds: f64 = run.work.iter().map(|work| work.price(cost, shape, &moduli, weights)).sum();
     let (mut precision, mut rounding) = (f64::INFINITY, 0f64);
     for ((_, value), output) in outputs.iter().zip(graph.outputs()) {
         nanoseconds += cost.decrypt(shape, limbs(value.state.depth), value.state.degree) * value.length as f64;
@@ -120,6 +121,8 @@ struct Simulated {
 }
 
 enum Work {
+    Transform { depth: usize, node: Value },
+    Rotate { depth: usize, count: usize },
     Encrypt { count: usize },
     Combine { depth: usize, degree: usize, weight_bits: i32, shape: BlockShape },
     Product { depth: usize, degrees: (usize, usize), count: usize },
@@ -128,9 +131,14 @@ enum Work {
 }
 
 impl Work {
-    fn price(&self, cost: &CostModel, size: Shape, moduli: &[f64]) -> f64 {
+    fn price(&self, cost: &CostModel, size: Shape, moduli: &[f64], weights: &[Option<Weights>]) -> f64 {
         let limbs = |depth: usize| moduli.len() - depth;
         match *self {
+            Self::Transform { depth, node } => match &weights[node.index()] {
+                Some(Weights::Transformation(transformation)) => transformation.cheapest(cost, size, limbs(depth)).1,
+                Some(_) | None => 0.0,
+            },
+            Self::Rotate { depth, count } => count as f64 * cost.rotation(size, limbs(depth)),
             Self::Encrypt { count } => count as f64 * cost.encrypt(size, limbs(0)),
             Self::Combine { depth, degree, weight_bits, shape } => {
                 cost.combine(size, &moduli[..limbs(depth)], degree, weight_bits, shape)
@@ -175,6 +183,13 @@ impl Run<'_> {
         self.requirements.iter().max_by(|a, b| (a.bits + used(a.depth)).total_cmp(&(b.bits + used(b.depth)))).cloned()
     }
 
+    /// The error of key switching so many polynomials.
+    fn key_switch(&self, powers: usize) -> f64 {
+        // Limbs are not counted yet: a digit's error does not depend on them but for its number of digits.
+        let (special, limb) = (self.plan.special.max(1), self.rescale_bits(0).unwrap_or(PRIME_BITS));
+        noise::key_switch(self.plan.ring, powers, 8, special, [limb, (limb + 1.0).min(PRIME_BITS)])
+    }
+
     fn moduli(&self) -> Result<Vec<f64>, Infeasible> {
         match &self.plan.chain {
             Chain::Explicit(moduli) => {
@@ -197,7 +212,9 @@ impl Run<'_> {
     }
 
     fn special(&self, moduli: &[f64]) -> Vec<f64> {
-        let switches = self.work.iter().any(|work| matches!(work, Work::Relinearize { .. }));
+        let switches =
+            |work: &Work| matches!(work, Work::Relinearize { .. } | Work::Transform { .. } | Work::Rotate { .. });
+        let switches = self.work.iter().any(switches);
         let largest = moduli.iter().copied().fold(0.0, f64::max);
         let count = if switches { self.plan.special.max(1) } else { 0 };
         vec![(largest + 1.0).min(PRIME_BITS); count]
@@ -243,9 +260,43 @@ impl Target for Run<'_> {
             Weights::Identity => (x.bound, x.size),
             // A term of a sum, before the others are added.
             Weights::Uniform(u) => (u.weight.abs() * x.bound + u.bias.abs(), u.weight.abs() * x.size),
-            Weights::Matrix(_) => (self.ranges.bound(node), self.ranges.size(node)),
+            Weights::Matrix(_) | Weights::Transformation(_) => (self.ranges.bound(node), self.ranges.size(node)),
         };
         self.require(Simulated { state, length: shape.results, bound, size, error, rounding })
+    }
+
+    fn transform(
+        &mut self,
+        node: Value,
+        x: &Simulated,
+        transformation: &Transformation,
+        scale: &Scale,
+    ) -> Result<Simulated, Infeasible> {
+        self.work.push(Work::Transform { depth: x.state.depth, node });
+        let bits = self.bits(scale);
+        let state = State { scale: x.state.scale.times(scale), bits: x.state.bits + bits, ..x.state.clone() };
+        if state.bits > LARGEST_SCALE {
+            let requirement = Requirement { origin: self.origin.clone(), depth: state.depth, bits: state.bits };
+            return Err(Infeasible::Chain(requirement));
+        }
+        // Until the fold, a row's terms are spread over as many slots as it adds up.
+        let parts = f64::from(transformation.folds as u32).exp2().sqrt();
+        let encoding =
+            noise::encoding(self.plan.ring) * (transformation.diagonals as f64).sqrt() / bits.exp2() * x.size;
+        let switching = self.key_switch(1) * (transformation.diagonals as f64).sqrt() / state.bits.exp2();
+        let error = (x.error * transformation.row_norm / parts).hypot(encoding).hypot(switching);
+        let (bound, size) = (self.ranges.bound(node), self.ranges.size(node));
+        let length = transformation.map.to().vectors();
+        let rounding = x.rounding * transformation.row_norm / parts;
+        self.require(Simulated { state, length, bound, size, error, rounding })
+    }
+
+    fn fold(&mut self, _node: Value, x: &Simulated, transformation: &Transformation) -> Result<Simulated, Infeasible> {
+        self.work.push(Work::Rotate { depth: x.state.depth, count: transformation.folds * x.length });
+        let terms = f64::from(transformation.folds as u32).exp2();
+        let added = self.key_switch(1) / x.state.bits.exp2() * (terms - 1.0).sqrt();
+        let (error, rounding) = ((x.error * terms.sqrt()).hypot(added), x.rounding * terms.sqrt());
+        Ok(Simulated { error, rounding, ..x.clone() })
     }
 
     fn product(&mut self, node: Value, a: &Simulated, b: Option<&Simulated>) -> Result<Simulated, Infeasible> {
@@ -293,9 +344,7 @@ impl Target for Run<'_> {
     fn relinearize(&mut self, x: &Simulated) -> Result<Simulated, Infeasible> {
         let (depth, degree, count) = (x.state.depth, x.state.degree, x.length);
         self.work.push(Work::Relinearize { depth, degree, count });
-        // Limbs are not counted yet: a digit's error does not depend on them but for its number of digits.
-        let (special, limb) = (self.plan.special.max(1), self.rescale_bits(0).unwrap_or(PRIME_BITS));
-        let added = noise::key_switch(self.plan.ring, degree - 1, 8, special, [limb, (limb + 1.0).min(PRIME_BITS)]);
+        let added = self.key_switch(degree - 1);
         let error = x.error.hypot(added / x.state.bits.exp2());
         Ok(Simulated { state: State { degree: 1, ..x.state.clone() }, error, ..x.clone() })
     }

@@ -148,7 +148,10 @@ impl Emit<'_> {
                     }
                     self.builder.push(Op::Concat, &operands)?
                 }
+                // The elements of packed arrays are not apart: their circuits are not cut into tiles.
+                Op::Transform(_) => return Err(self.wrong("a transform inside a segment")),
                 Op::Multiply
+                | Op::Fold(_)
                 | Op::Square
                 | Op::Add
                 | Op::Subtract

@@ -202,7 +202,11 @@ impl Segment {
                             offset += length;
                         }
                     }
+                    Op::Transform(transform) => {
+                        needed[self.place(operands[0])].extend(0..transform.map.from().vectors() as u32);
+                    }
                     Op::Multiply
+                    | Op::Fold(_)
                     | Op::Square
                     | Op::Add
                     | Op::Subtract
@@ -279,7 +283,7 @@ impl Segment {
             let ty = circuit.ty(node);
             let each = match circuit.node(node).op() {
                 Op::Combine(combine) => 0.1 * combine.matrix.multiply_adds() as f64 / ty.length.max(1) as f64,
-                Op::Relinearize => 100.0 * ty.level as f64,
+                Op::Relinearize | Op::Transform(_) | Op::Fold(_) => 100.0 * ty.level as f64,
                 Op::Rescale => 20.0,
                 Op::Multiply | Op::Square => 4.0,
                 Op::Add | Op::Subtract | Op::DropLevel(_) => 1.0,

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use hec_ir::ckks::{Circuit, Op};
+use hec_ir::ckks::{Circuit, Op, Transform};
 
 /// An array of slot vectors.
 pub type Vectors = Vec<Vec<f64>>;
@@ -30,11 +30,34 @@ pub fn meaning(circuit: &Circuit, inputs: &BTreeMap<String, Vectors>) -> Vec<(St
             Op::Subtract => pairs(operand(0), operand(1), |a, b| a - b),
             Op::Concat => (0..node.operands().len()).flat_map(|index| operand(index).clone()).collect(),
             Op::Gather(gather) => gather.indices.iter().map(|&index| operand(0)[index as usize].clone()).collect(),
+            Op::Transform(transform) => transformed(transform, operand(0), slots),
+            Op::Fold(fold) => {
+                let twice = |x: Vec<f64>, &step: &usize| (0..slots).map(|j| x[j] + x[(j + step) % slots]).collect();
+                operand(0).iter().map(|x| fold.steps.iter().fold(x.clone(), twice)).collect()
+            }
             Op::Relinearize | Op::Rescale | Op::DropLevel(_) => operand(0).clone(),
         };
         values.push(value);
     }
     circuit.outputs().iter().map(|output| (output.name.clone(), values[output.value.index()].clone())).collect()
+}
+
+/// Diagonal by diagonal, sample by sample.
+fn transformed(transform: &Transform, x: &Vectors, slots: usize) -> Vectors {
+    let map = &transform.map;
+    let samples = slots / map.period();
+    let diagonals = map.diagonals();
+    let mut y: Vectors = vec![vec![0.0; slots]; map.to().vectors()];
+    for (&[to, from, step], weights) in &diagonals.weights {
+        for (&(slot, weight), sample) in weights.iter().flat_map(|entry| (0..samples).map(move |j| (entry, j))) {
+            let source = (slot as usize + step) % map.period();
+            y[to][slot as usize * samples + sample] += weight * x[from][source * samples + sample];
+        }
+    }
+    for (y, bias) in y.iter_mut().zip(&diagonals.bias) {
+        bias.iter().for_each(|&(slot, b)| y[slot as usize * samples..][..samples].iter_mut().for_each(|y| *y += b));
+    }
+    y
 }
 
 fn padded(mut vector: Vec<f64>, slots: usize) -> Vec<f64> {

@@ -10,12 +10,14 @@
 
 mod circuits;
 mod harness;
+mod linear_maps;
 mod meaning;
 mod refusals;
 mod samples;
 
 pub use circuits::*;
 pub use harness::{Setting, Verdict};
+pub use linear_maps::*;
 pub use meaning::meaning;
 pub use refusals::*;
 pub use samples::*;
@@ -46,6 +48,11 @@ macro_rules! conformance {
             relinearize_below_the_top_level
             rescale
             drop_level
+            fold
+            transform
+            transform_of_several_vectors
+            transform_agrees_with_its_expansion
+            packed_batches
             polynomial_of_degree_four
             network
             two_inputs_two_outputs
@@ -57,6 +64,7 @@ macro_rules! conformance {
             refuses_exhausted_levels
             refuses_to_relinearize_without_a_key
             refuses_to_relinearize_above_its_key
+            refuses_to_rotate_without_a_key
             refuses_values_that_cannot_be_encoded
             refuses_ciphertexts_of_other_parameters
         }

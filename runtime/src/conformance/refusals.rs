@@ -164,3 +164,21 @@ pub fn refuses_ciphertexts_of_other_parameters<E: Engine>(engine: &E, setting: &
     refused("the square of a foreign ciphertext", evaluator.square(&foreign), &["parameters"])?;
     refused("decrypting a foreign ciphertext", client.decrypt(&foreign), &["parameters"])
 }
+
+/// Rotations by other steps, and at higher levels, than keys were made for.
+///
+/// # Errors
+/// What was not refused.
+pub fn refuses_to_rotate_without_a_key<E: Engine>(engine: &E, setting: &Setting) -> Verdict {
+    let mut b = setting.builder()?;
+    let x = input(&mut b, "x", 1, TOP - 2, scale())?;
+    let y = b.push(Op::Fold(hec_ir::ckks::Fold { steps: vec![2] }), &[x])?;
+    b.output("y", y);
+    let (client, evaluator) = engine.generate(&b.finish())?;
+    let x = client.encrypt(&[0.5], TOP - 2, &scale())?;
+    evaluator.rotate(&x, 2)?;
+    refused("a rotation without a key", evaluator.rotate(&x, 3), &["key"])?;
+    let above = client.encrypt(&[0.5], TOP - 1, &scale())?;
+    refused("a rotation above the key's level", evaluator.rotate(&above, 2), &["level"])?;
+    refused("a rotation of degree 2", evaluator.rotate(&evaluator.square(&x)?, 2), &["degree"])
+}

@@ -63,6 +63,83 @@ pub fn linear_transforms(
     apply(context, "linear_transforms", a, transforms, keys, Divisor::Special)
 }
 
+/// The sums `y_o = sum_i T_(o, i) x_i` of maps of several ciphertexts of one level and scale; `transforms` has for each result one map
+/// for each operand, if there is one. The maps of a result have one number of baby steps and one scale. Each operand is cut into
+/// digits once, and rotated by each baby step once; each result is rotated by each giant step once.
+///
+/// # Errors
+/// As [`linear_transform`]; [`Error::Level`], [`Error::Scale`] where operands or maps differ; [`Error::NoDiagonals`] for a result without
+/// a map.
+pub fn linear_transform_block(
+    context: &Context,
+    operands: &[&Ciphertext],
+    transforms: &[Vec<Option<&LinearTransform>>],
+    keys: &GaloisKeys,
+) -> Result<Vec<Ciphertext>, Error> {
+    let operation = "linear_transform_block";
+    let Some((&first, rest)) = operands.split_first() else { return Err(Error::NoDiagonals) };
+    rest.iter().try_for_each(|other| super::check_alike(context, operation, first, other))?;
+    if let ([_], true) = (operands, transforms.iter().all(|row| matches!(row[..], [Some(_)]))) {
+        let maps: Vec<&LinearTransform> = transforms.iter().flatten().flatten().copied().collect();
+        return apply(context, operation, first, &maps, keys, Divisor::Special);
+    }
+    let level = first.level;
+    let find = |step: usize| keys.find(context, operation, Automorphism::Rotation { steps: step as i64 }, level);
+    let mut scales = Vec::with_capacity(transforms.len());
+    for row in transforms {
+        let mut maps = row.iter().flatten();
+        let one = maps.next().ok_or(Error::NoDiagonals)?;
+        for map in row.iter().flatten() {
+            map.check(context, operation, level)?;
+            if map.scale != one.scale {
+                return Err(Error::Scale { operation, expected: one.scale.clone(), found: map.scale.clone() });
+            }
+        }
+        let scale = first.scale.times(&one.scale);
+        check_scale(operation, &scale)?;
+        Divisor::Special.prepare(context, operation, level, &scale)?;
+        scales.push(scale);
+    }
+    let mut outer: Vec<BTreeMap<usize, Raised<'_>>> = Vec::new();
+    outer.resize_with(transforms.len(), BTreeMap::new);
+    for (i, operand) in operands.iter().enumerate() {
+        let [c0, c1] = &*operand.polys else {
+            return Err(Error::Degree { operation, expected: 1, found: operand.degree() });
+        };
+        let used: Vec<(usize, &LinearTransform)> =
+            transforms.iter().enumerate().filter_map(|(o, row)| Some((o, row.get(i).copied().flatten()?))).collect();
+        let maps: Vec<&LinearTransform> = used.iter().map(|&(_, map)| map).collect();
+        if maps.is_empty() {
+            continue;
+        }
+        let mut babies: BTreeMap<usize, Option<&GaloisKey>> = BTreeMap::new();
+        for &baby in maps.iter().flat_map(|map| map.giants.values()).flat_map(BTreeMap::keys) {
+            babies.insert(baby, if baby == 0 { None } else { Some(find(baby)?) });
+        }
+        let sums = inner_sums(context, level, [c0, c1], &maps, &babies)?;
+        let rows = used.iter().flat_map(|&(o, map)| map.giants.keys().map(move |&giant| (o, giant)));
+        for ((o, giant), inner) in rows.zip(sums) {
+            match outer[o].remove(&giant) {
+                None => outer[o].insert(giant, inner),
+                Some(mut sum) => {
+                    for (sum, inner) in sum.iter_mut().zip(&inner) {
+                        let q = |row: usize| context.modulus(context.row(level, row));
+                        sum.for_each_limb(|row, limb| kernels::add_assign(q(row), limb, inner.limb(row)));
+                    }
+                    outer[o].insert(giant, sum)
+                }
+            };
+        }
+    }
+    let mut results = Vec::with_capacity(transforms.len());
+    for (giants, scale) in outer.into_iter().zip(scales) {
+        let mut total = rotated_sum(context, level, giants.into_iter().collect(), find)?;
+        let [u0, u1] = &mut total;
+        results.push(lower(context, operation, level, Divisor::Special, [u0, u1], &scale)?);
+    }
+    Ok(results)
+}
+
 fn apply_one(
     context: &Context,
     operation: &'static str,
@@ -125,14 +202,8 @@ fn apply(
             });
             continue;
         }
-        let mut outer = raise(context, level, [None, None]);
-        for (&giant, inner) in transform.giants.keys().zip(&mut sums) {
-            if giant == 0 {
-                outer = inner;
-            } else {
-                add_giant_step(context, level, inner, find(giant)?, &mut outer)?;
-            }
-        }
+        let own = transform.giants.keys().copied().zip(&mut sums);
+        let mut outer = rotated_sum(context, level, own.collect(), find)?;
         let [u0, u1] = &mut outer;
         results.push(lower(context, operation, level, divisor, [u0, u1], &scale)?);
     }
@@ -217,26 +288,47 @@ fn inner_sums<'c>(
     Ok(sums)
 }
 
-/// Rotates a raised ciphertext by a giant step and adds it to `outer`. Only its second polynomial is divided by `P`, to
-/// be cut into digits.
-fn add_giant_step(
-    context: &Context,
+/// The sum of raised ciphertexts, each rotated by its giant step; each step on a thread of its own, if there are several.
+fn rotated_sum<'c, 'k>(
+    context: &'c Context,
     level: usize,
-    [inner0, mut inner1]: Raised<'_>,
+    sums: Vec<(usize, Raised<'c>)>,
+    find: impl Fn(usize) -> Result<&'k GaloisKey, Error> + Sync,
+) -> Result<Raised<'c>, Error> {
+    let turned = |(giant, sum): (usize, Raised<'c>)| match giant {
+        0 => Ok(sum),
+        _ => giant_step(context, level, sum, find(giant)?),
+    };
+    let rotated: Vec<Raised<'c>> = sums.into_par_iter().map(turned).collect::<Result<_, Error>>()?;
+    let mut rotated = rotated.into_iter();
+    let Some(mut total) = rotated.next() else { return Ok(raise(context, level, [None, None])) };
+    for term in rotated {
+        for (total, term) in total.iter_mut().zip(&term) {
+            let q = |row: usize| context.modulus(context.row(level, row));
+            total.for_each_limb(|row, limb| kernels::add_assign(q(row), limb, term.limb(row)));
+        }
+    }
+    Ok(total)
+}
+
+/// Rotates a raised ciphertext by a giant step. Only its second polynomial is divided by `P`, to be cut into digits.
+fn giant_step<'c>(
+    context: &'c Context,
+    level: usize,
+    [inner0, mut inner1]: Raised<'c>,
     GaloisKey { element, key }: &GaloisKey,
-    outer: &mut Raised<'_>,
-) -> Result<(), Error> {
+) -> Result<Raised<'c>, Error> {
     let c1 = divide(context, level, &context.switch(level)?.special, &mut inner1);
     inner1.for_each_limb(|_, limb| limb.fill(0));
     let mut switched = [inner0, inner1];
     add_products(context, level, &[(&c1, key)], &mut switched)?;
     let table = context.permutation(*element);
-    for (outer, switched) in outer.iter_mut().zip(&switched) {
-        outer.for_each_limb(|i, limb| {
+    for half in &mut switched {
+        half.for_each_limb(|_, limb| {
             let mut image = context.scratch(1);
-            permute(&table, switched.limb(i), image.limb_mut(0));
-            kernels::add_assign(context.modulus(context.row(level, i)), limb, image.limb(0));
+            permute(&table, limb, image.limb_mut(0));
+            limb.copy_from_slice(image.limb(0));
         });
     }
-    Ok(())
+    Ok(switched)
 }

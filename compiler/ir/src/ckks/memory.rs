@@ -1,6 +1,6 @@
 //! How much memory the ciphertexts of a circuit take while it is executed.
 
-use super::{Circuit, Op, Type, key_needs};
+use super::{Circuit, Op, Transform, Type, key_needs};
 use crate::graph::Value;
 
 /// Bytes of the ciphertexts that are alive at once when `circuit` is executed node by node, at the most. Residues take 8
@@ -47,7 +47,25 @@ pub fn peak_ciphertext_bytes(circuit: &Circuit) -> u64 {
                     memory.allocate(length, bytes(value))
                 }
             }
-            Op::Multiply | Op::Square | Op::Add | Op::Subtract | Op::Relinearize | Op::Rescale | Op::DropLevel(_) => {
+            Op::Transform(transform) => {
+                // Besides operand and result: the operand's digits, and two polynomials for each giant step.
+                let [_, giants] = transform.rotations();
+                let special = circuit.context().special_primes().len() as u64;
+                let limbs = node.ty().level as u64 + 1;
+                let raised = 8 * circuit.context().ring_degree() as u64 * (limbs + special);
+                let digits = limbs.div_ceil(special.max(1));
+                let weights = if transform.just_in_time { weight_bytes(circuit, transform, node.ty()) } else { 0 };
+                memory.require(raised * (digits + 2 * (giants.len() as u64 + 1)) + weights);
+                memory.allocate(length, bytes(value))
+            }
+            Op::Multiply
+            | Op::Square
+            | Op::Add
+            | Op::Subtract
+            | Op::Relinearize
+            | Op::Rescale
+            | Op::DropLevel(_)
+            | Op::Fold(_) => {
                 // Element by element: what is freed makes room for the next.
                 let mut result = Vec::with_capacity(length);
                 for i in 0..length {
@@ -75,12 +93,43 @@ pub fn ciphertext_bytes(circuit: &Circuit, ty: &Type) -> u64 {
 
 /// Bytes of the evaluation keys that `circuit` uses, when they are expanded.
 pub fn evaluation_key_bytes(circuit: &Circuit) -> u64 {
-    let Some(needed) = key_needs(circuit).relinearization else { return 0 };
+    let needs = key_needs(circuit);
     let special = circuit.context().special_primes().len() as u64;
-    let limbs = needed.level as u64 + 1;
-    let digits = limbs.div_ceil(special.max(1));
-    let residues = 2 * digits * (limbs + special) * circuit.context().ring_degree() as u64;
-    8 * residues * (needed.degree as u64 - 1)
+    let key = |level: usize| {
+        let limbs = level as u64 + 1;
+        let digits = limbs.div_ceil(special.max(1));
+        8 * 2 * digits * (limbs + special) * circuit.context().ring_degree() as u64
+    };
+    let relinearization = needs.relinearization.map_or(0, |needed| key(needed.level) * (needed.degree as u64 - 1));
+    relinearization + needs.rotations.values().map(|&level| key(level)).sum::<u64>()
+}
+
+/// Bytes of the diagonals that are encoded when a program is loaded, for the levels that they are used at.
+pub fn encoded_weight_bytes(circuit: &Circuit) -> u64 {
+    let of = |op: &Op, ty: &Type| match op {
+        Op::Transform(transform) if !transform.just_in_time => weight_bytes(circuit, transform, ty),
+        Op::Transform(_)
+        | Op::Input(_)
+        | Op::Combine(_)
+        | Op::Multiply
+        | Op::Square
+        | Op::Add
+        | Op::Subtract
+        | Op::Concat
+        | Op::Gather(_)
+        | Op::Relinearize
+        | Op::Rescale
+        | Op::DropLevel(_)
+        | Op::Fold(_) => 0,
+    };
+    circuit.nodes().map(|(_, node)| of(node.op(), node.ty())).sum()
+}
+
+/// Bytes of the encoded diagonals of a transform whose result has type `ty`.
+pub fn weight_bytes(circuit: &Circuit, transform: &Transform, ty: &Type) -> u64 {
+    let special = circuit.context().special_primes().len() as u64;
+    let diagonals: usize = transform.map.steps().values().map(|steps| steps.len()).sum();
+    8 * circuit.context().ring_degree() as u64 * diagonals as u64 * (ty.level as u64 + 1 + special)
 }
 
 /// Ciphertexts, each with its size and the number of arrays that hold it.

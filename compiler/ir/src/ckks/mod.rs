@@ -5,12 +5,15 @@
 //! The rules are those of RNS-CKKS (Cheon, Han, Kim, Kim and Song, eprint 2018/931); only the compiler's management emits
 //! [`Op::Rescale`], [`Op::Relinearize`] and [`Op::DropLevel`], no engine does on its own.
 
+mod layouts;
 mod memory;
 mod needs;
 
-pub use memory::{ciphertext_bytes, evaluation_key_bytes, peak_ciphertext_bytes};
+pub use layouts::layouts;
+pub use memory::{ciphertext_bytes, encoded_weight_bytes, evaluation_key_bytes, peak_ciphertext_bytes, weight_bytes};
 pub use needs::{KeyNeeds, OpCounts, Relinearization, counts, key_needs, multiplicative_depth};
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -19,7 +22,7 @@ use crate::attribute::{AttributeError, Attributes};
 use crate::graph::{Dialect, Graph, TypeError};
 use crate::matrix::BlockMatrix;
 use crate::parameters::Parameters;
-use crate::slots::{Gather, Layout, combined_length, gathered_length};
+use crate::slots::{Gather, Layout, LinearMap, combined_length, gathered_length, transformed_length};
 use crate::tensor::expect_operands;
 
 /// The largest degree (in the secret) that a ciphertext may reach before it is relinearised or decrypted.
@@ -30,6 +33,9 @@ pub const MAX_WEIGHT_BITS: u32 = 24;
 
 /// An array has at most this many ciphertexts: concatenating a value with itself again and again would double it each time.
 pub const MAX_LENGTH: usize = 1 << 24;
+
+/// A fold has at most this many rotations.
+const MAX_FOLDS: usize = 64;
 
 /// Exponents in an exact scale stay below this, so that the arithmetic of scales cannot overflow.
 const MAX_SCALE_EXPONENT: u32 = 1 << 28;
@@ -59,6 +65,10 @@ pub enum Op {
     Rescale,
     /// Forgets the last primes; the scale stays.
     DropLevel(DropLevel),
+    /// The diagonals of a linear map over the slots, and its bias. Its fold is an operation of its own.
+    Transform(Transform),
+    /// Adds to each ciphertext its own rotations, one after the other.
+    Fold(Fold),
 }
 
 /// A fresh ciphertext array.
@@ -83,6 +93,44 @@ pub struct Combine {
     pub weight_scale: Scale,
     /// One real number for each row; added at the scale of the result.
     pub bias: Arc<[f64]>,
+}
+
+/// `y_o = sum over i, k of d_(o, i, k) rotate(x_i, k) / weight_scale + bias_o`, slot by slot, with the diagonals of the map.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Transform {
+    /// Layouts and weights.
+    pub map: Arc<LinearMap>,
+    /// The scale that diagonals are encoded at: the result's scale is the operand's times this.
+    pub weight_scale: Scale,
+    /// The number of baby steps of its rotations, in virtual slots: a power of two.
+    pub baby_steps: usize,
+    /// Whether its diagonals are encoded each time that they are used, to save memory; else once, when the program is loaded.
+    pub just_in_time: bool,
+}
+
+impl Transform {
+    /// Baby steps and giant steps other than 0 of the rotations of virtual slots: each baby step once for a vector of the operand,
+    /// each giant step once for a vector of the result.
+    pub fn rotations(&self) -> [Vec<usize>; 2] {
+        self.stepped().map(|steps| steps.into_iter().map(|(_, step)| step).collect())
+    }
+
+    /// As [`Transform::rotations`], each with its vector: baby steps with that of the operand, giant steps with that of the result.
+    pub fn stepped(&self) -> [BTreeSet<(usize, usize)>; 2] {
+        let (mut babies, mut giants) = (BTreeSet::new(), BTreeSet::new());
+        for ([to, from], steps) in self.map.steps() {
+            babies.extend(steps.iter().map(|step| (from, step % self.baby_steps)));
+            giants.extend(steps.iter().map(|step| (to, step - step % self.baby_steps)));
+        }
+        [babies, giants].map(|steps| steps.into_iter().filter(|(_, step)| *step != 0).collect())
+    }
+}
+
+/// Rotations of slots to the left, each by less than the number of slots.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fold {
+    /// None of them 0.
+    pub steps: Vec<usize>,
 }
 
 /// How many levels to forget.
@@ -163,6 +211,20 @@ impl Dialect for Ckks {
                 let [x] = expect_operands(operands)?;
                 Type { level: lower(x, drop.levels)?, ..x.clone() }
             }
+            Op::Transform(transform) => infer_transform(parameters, transform, expect_operands::<_, 1>(operands)?[0])?,
+            Op::Fold(fold) => {
+                let [x] = expect_operands(operands)?;
+                rotatable(parameters, x)?;
+                let slots = parameters.slots();
+                if let Some(step) = fold.steps.iter().find(|&&step| step == 0 || step >= slots) {
+                    return Err(TypeError::new(format!("a rotation of {slots} slots by {step}")));
+                }
+                if fold.steps.is_empty() || fold.steps.len() > MAX_FOLDS {
+                    let found = fold.steps.len();
+                    return Err(TypeError::new(format!("a fold of {found} rotations: expected 1 to {MAX_FOLDS}")));
+                }
+                x.clone()
+            }
         };
         fits_modulus(parameters, ty)
     }
@@ -189,6 +251,12 @@ impl Dialect for Ckks {
             Op::Relinearize => ("relinearize", none),
             Op::Rescale => ("rescale", none),
             Op::DropLevel(drop) => ("drop_level", none.with_int("levels", drop.levels as i64)),
+            Op::Transform(transform) => {
+                let map = transform.map.attributes(none).with_scale("weight_scale", transform.weight_scale.clone());
+                let map = map.with_int("baby_steps", transform.baby_steps as i64);
+                ("transform", map.with_flag("just_in_time", transform.just_in_time))
+            }
+            Op::Fold(fold) => ("fold", none.with_sizes("steps", &fold.steps)),
         }
     }
 
@@ -215,6 +283,13 @@ impl Dialect for Ckks {
             "relinearize" => Op::Relinearize,
             "rescale" => Op::Rescale,
             "drop_level" => Op::DropLevel(DropLevel { levels: a.size("levels")? }),
+            "transform" => Op::Transform(Transform {
+                map: Arc::new(LinearMap::from_attributes(a)?),
+                weight_scale: a.scale("weight_scale")?,
+                baby_steps: a.size("baby_steps")?,
+                just_in_time: a.flag("just_in_time")?,
+            }),
+            "fold" => Op::Fold(Fold { steps: a.sizes("steps")? }),
             other => return Err(AttributeError::UnknownOperation(other.to_owned())),
         };
         attributes.finish()?;
@@ -238,6 +313,31 @@ fn infer_combine(combine: &Combine, x: &Type) -> Result<Type, TypeError> {
         return Err(TypeError::new("a bias is not finite"));
     }
     Ok(Type { length, scale: x.scale.times(weight_scale), ..x.clone() })
+}
+
+fn infer_transform(parameters: &Parameters, transform: &Transform, x: &Type) -> Result<Type, TypeError> {
+    let Transform { map, weight_scale, baby_steps, just_in_time: _ } = transform;
+    let length = transformed_length(x.length, map)?;
+    rotatable(parameters, x)?;
+    let (period, slots) = (map.period(), parameters.slots());
+    if period > slots {
+        return Err(TypeError::new(format!("{period} virtual slots do not fit vectors of {slots} slots")));
+    }
+    if !baby_steps.is_power_of_two() || *baby_steps > period {
+        return Err(TypeError::new(format!("{baby_steps} baby steps are not a power of two of at most {period}")));
+    }
+    Ok(Type { length, scale: x.scale.times(weight_scale), ..x.clone() })
+}
+
+/// That slots of `x` can be rotated.
+fn rotatable(parameters: &Parameters, x: &Type) -> Result<(), TypeError> {
+    if parameters.special_primes().is_empty() {
+        return Err(TypeError::new("the parameters have no special primes, so no key can be switched"));
+    }
+    if x.degree != 1 {
+        return Err(TypeError::new(format!("a ciphertext of degree {} has to be relinearised before", x.degree)));
+    }
+    Ok(())
 }
 
 fn infer_product(a: &Type, b: &Type) -> Result<Type, TypeError> {

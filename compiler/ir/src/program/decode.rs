@@ -9,6 +9,7 @@ use crate::ckks::Ckks;
 use crate::graph::{Builder, Dialect, Graph};
 use crate::matrix::{Block, BlockMatrix};
 use crate::parameters::{Literal, Parameters, RingType, Security};
+use crate::slots::{Digit, Packed, Place};
 use crate::tensor::{Element, Tensor, Tensors};
 
 /// Rows and columns of a stored matrix: checked before anything of that size is allocated.
@@ -96,6 +97,7 @@ fn read_attribute(value: wire::Value, blobs: &[Content]) -> Result<Attribute, Pr
         wire::Value::IntMatrix(stored) => Attribute::IntMatrix(matrix(stored, blobs, signed)?),
         wire::Value::Indices(at) => Attribute::Indices(indices(blobs, at)?),
         wire::Value::Scale(stored) => Attribute::Scale(scale(&stored)?),
+        wire::Value::Packed(stored) => Attribute::Packed(packed(stored, blobs)?),
     })
 }
 
@@ -107,6 +109,23 @@ fn tensor(stored: wire::Tensor, blobs: &[Content]) -> Result<Arc<Tensor>, Progra
     let values = reals(blobs, stored.values)?;
     let tensor = Tensor::from_values(element, &shape, values.to_vec()).map_err(|e| invalid(e.0))?;
     Ok(Arc::new(tensor))
+}
+
+fn packed(stored: wire::Packed, blobs: &[Content]) -> Result<Arc<Packed>, ProgramError> {
+    let size = |n: u64| usize::try_from(n).map_err(|_| invalid("a layout is too large"));
+    let sizes = |list: &[u64]| list.iter().map(|&n| size(n)).collect::<Result<Vec<_>, _>>();
+    let wire::Packed { period, vectors, every, shift, .. } = stored;
+    let place = match stored.table {
+        Some(at) if stored.sizes.is_empty() && stored.strides.is_empty() => Place::Table(indices(blobs, at)?),
+        None if stored.sizes.len() == stored.strides.len() => {
+            let digits = sizes(&stored.sizes)?.into_iter().zip(sizes(&stored.strides)?);
+            Place::Strided(digits.map(|(size, stride)| Digit { size, stride }).collect())
+        }
+        Some(_) | None => return Err(invalid("a layout has neither digits nor a table")),
+    };
+    let repetition = [size(every)?, size(shift)?];
+    let packed = Packed::new(sizes(&stored.shape)?, size(period)?, size(vectors)?, repetition, place);
+    Ok(Arc::new(packed.map_err(|e| invalid(e.0))?))
 }
 
 type ReadBlob<T> = fn(&[Content], u32) -> Result<Arc<[T]>, ProgramError>;

@@ -8,6 +8,7 @@ use crate::attribute::Attribute;
 use crate::graph::{Dialect, Graph};
 use crate::matrix::BlockMatrix;
 use crate::parameters::Literal;
+use crate::slots::{Packed, Place};
 
 pub(super) fn program(program: &Program) -> Vec<u8> {
     let mut blobs = Blobs::default();
@@ -85,6 +86,25 @@ fn attribute(value: &Attribute, blobs: &mut Blobs) -> wire::Value {
             let (primes, exponents) = scale.factors().unzip();
             wire::Value::Scale(wire::Scale { twos: scale.twos(), primes, exponents })
         }
+        Attribute::Packed(layout) => wire::Value::Packed(packed(layout, blobs)),
+    }
+}
+
+fn packed(layout: &Packed, blobs: &mut Blobs) -> wire::Packed {
+    let [every, shift] = layout.repetition().map(|n| n as u64);
+    let (digits, table) = match layout.place() {
+        Place::Strided(digits) => (&digits[..], None),
+        Place::Table(table) => (&[][..], Some(blobs.indices(table))),
+    };
+    wire::Packed {
+        shape: layout.shape().iter().map(|&n| n as u64).collect(),
+        period: layout.period() as u64,
+        vectors: layout.vectors() as u64,
+        every,
+        shift,
+        sizes: digits.iter().map(|digit| digit.size as u64).collect(),
+        strides: digits.iter().map(|digit| digit.stride as u64).collect(),
+        table,
     }
 }
 

@@ -11,8 +11,8 @@ mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::ckks::{Circuit, Op};
-use crate::graph::{GraphError, Origin};
+use crate::ckks::{self, Circuit, Op};
+use crate::graph::{GraphError, Origin, Value};
 use crate::parameters::{ParameterError, Parameters};
 use crate::slots::Layout;
 use crate::tensor::{self, TensorGraph, TensorType};
@@ -191,9 +191,11 @@ impl Program {
             return Err(ProgramError::Invalid(format!("the limit of guard \"{}\" is no number from 1", guard.name)));
         }
         let circuit = &program.circuit;
-        let found = circuit.inputs().map(|(value, name)| (name.to_owned(), circuit.ty(value).length));
+        let layouts = ckks::layouts(circuit);
+        let elements = |v: Value| layouts[v.index()].as_ref().map_or(circuit.ty(v).length, |p| p.elements());
+        let found = circuit.inputs().map(|(value, name)| (name.to_owned(), elements(value)));
         same("inputs", lengths(program.inputs()), found)?;
-        let found = circuit.outputs().iter().map(|o| (o.name.clone(), circuit.ty(o.value).length));
+        let found = circuit.outputs().iter().map(|o| (o.name.clone(), elements(o.value)));
         let decrypted = program.decrypted().into_iter().chain(program.guards.iter().map(Guard::port));
         same("outputs", lengths(decrypted.collect()), found)?;
         let mut names = BTreeSet::new();
@@ -324,6 +326,25 @@ impl Program {
                 |(_, node)| if let Op::Input(i) = node.op() { Some((i.name.as_str(), &i.layout)) } else { None },
             )
             .collect()
+    }
+
+    /// How each output of the circuit lies in the slots: those of [`Program::decrypted`], then those of [`Program::guards`].
+    pub fn output_layouts(&self) -> Vec<Layout> {
+        let layouts = ckks::layouts(&self.circuit);
+        let ports = self.decrypted().into_iter().chain(self.guards.iter().map(Guard::port));
+        let outputs = self.circuit.outputs().iter().zip(ports);
+        let layout = |(output, port): (&crate::graph::Output, Port)| {
+            let shape = port.ty.shape;
+            let packed = layouts[output.value.index()].as_ref().and_then(|packed| packed.reshaped(&shape).ok());
+            packed.map_or(Layout::Batch { shape }, |packed| Layout::Packed(packed.into()))
+        };
+        outputs.map(layout).collect()
+    }
+
+    /// How many samples one evaluation of the circuit takes.
+    pub fn capacity(&self) -> usize {
+        let slots = self.parameters().slots();
+        self.input_layouts().iter().map(|(_, layout)| layout.capacity(slots)).min().unwrap_or(slots)
     }
 
     /// The file's bytes. Equal programs give equal bytes.

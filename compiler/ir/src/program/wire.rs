@@ -95,7 +95,7 @@ pub struct Output {
 pub struct Attribute {
     #[prost(string, tag = "1")]
     pub name: String,
-    #[prost(oneof = "Value", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
+    #[prost(oneof = "Value", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
     pub value: Option<Value>,
 }
 
@@ -125,6 +125,29 @@ pub enum Value {
     Indices(u32),
     #[prost(message, tag = "11")]
     Scale(Scale),
+    #[prost(message, tag = "12")]
+    Packed(Packed),
+}
+
+/// A packed layout: digits, or a blob of indices.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Packed {
+    #[prost(uint64, repeated, tag = "1")]
+    pub shape: Vec<u64>,
+    #[prost(uint64, tag = "2")]
+    pub period: u64,
+    #[prost(uint64, tag = "3")]
+    pub vectors: u64,
+    #[prost(uint64, tag = "4")]
+    pub every: u64,
+    #[prost(uint64, tag = "5")]
+    pub shift: u64,
+    #[prost(uint64, repeated, tag = "6")]
+    pub sizes: Vec<u64>,
+    #[prost(uint64, repeated, tag = "7")]
+    pub strides: Vec<u64>,
+    #[prost(uint32, optional, tag = "8")]
+    pub table: Option<u32>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

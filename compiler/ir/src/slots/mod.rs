@@ -3,8 +3,12 @@
 //! A value is an array of slot vectors; nothing is said yet of levels, scales or keys.
 
 mod layout;
+mod linear_map;
+mod packed;
 
 pub use layout::{Layout, LayoutError};
+pub use linear_map::{Diagonals, Fold, LinearMap};
+pub use packed::{Digit, MAX_PERIOD, Packed, Place};
 
 use std::fmt;
 use std::sync::Arc;
@@ -35,6 +39,8 @@ pub enum Op {
     Concat,
     /// `y[i] = x[indices[i]]`: costs nothing.
     Gather(Gather),
+    /// A linear map over the slots, from one packed tensor to another.
+    Transform(Arc<LinearMap>),
 }
 
 /// A graph input with its layout.
@@ -134,6 +140,7 @@ impl Dialect for Slots {
             }
             Op::Concat => operands.iter().map(|ty| ty.length).sum(),
             Op::Gather(gather) => gathered_length(expect_operands::<_, 1>(operands)?[0].length, &gather.indices)?,
+            Op::Transform(map) => transformed_length(expect_operands::<_, 1>(operands)?[0].length, map)?,
         };
         Ok(Type { length })
     }
@@ -154,6 +161,7 @@ impl Dialect for Slots {
             }
             Op::Concat => ("concat", none),
             Op::Gather(gather) => ("gather", none.with_indices("indices", gather.indices.clone())),
+            Op::Transform(map) => ("transform", map.attributes(none)),
         }
     }
 
@@ -169,6 +177,7 @@ impl Dialect for Slots {
             "weighted_sum" => Op::WeightedSum(WeightedSum { weights: a.floats("weights")?, bias: a.float("bias")? }),
             "concat" => Op::Concat,
             "gather" => Op::Gather(Gather { indices: a.indices("indices")? }),
+            "transform" => Op::Transform(Arc::new(LinearMap::from_attributes(a)?)),
             other => return Err(AttributeError::UnknownOperation(other.to_owned())),
         };
         attributes.finish()?;
@@ -188,6 +197,15 @@ pub(crate) fn combined_length(operand: usize, rows: usize, cols: usize, biases: 
         )));
     }
     Ok(rows)
+}
+
+/// The length of a transformed array.
+pub(crate) fn transformed_length(operand: usize, map: &LinearMap) -> Result<usize, TypeError> {
+    let expected = map.from().vectors();
+    if operand != expected {
+        return Err(TypeError::new(format!("a map of {expected} vectors does not take an array of {operand}")));
+    }
+    Ok(map.to().vectors())
 }
 
 /// The length of a gathered array.

@@ -1,15 +1,22 @@
 //! The engine behind the runtime's traits. No decision is made here.
 
+mod transform;
+
 use std::borrow::Cow;
 
 use hec_ir::Scale;
-use hec_ir::ckks::{Circuit, Combine, evaluation_key_bytes, key_needs, peak_ciphertext_bytes};
+use hec_ir::ckks::{
+    Circuit, Combine, Op, Transform, encoded_weight_bytes, evaluation_key_bytes, key_needs, peak_ciphertext_bytes,
+};
 use hec_runtime::EngineBackend;
 use hec_runtime::engine::{Client, Engine, EngineError, Evaluator, Metadata};
-use hec_runtime::expand::combinable;
+use hec_runtime::expand::{combinable, transformable};
 
 use crate::poly::Poly;
-use crate::{Ciphertext, Context, PreparedMatrix, Randomness, RelinearizationKeys, SecretKey, evaluate};
+use crate::{
+    Automorphism, Ciphertext, Context, GaloisKeys, PreparedMatrix, Randomness, RelinearizationKeys, SecretKey, evaluate,
+};
+use transform::Prepared;
 
 /// The backend `he-ckks`.
 pub const BACKEND: EngineBackend<CkksEngine> =
@@ -31,6 +38,9 @@ pub struct CkksClient {
 pub struct CkksEvaluator {
     context: Context,
     relinearization: Option<RelinearizationKeys>,
+    rotations: GaloisKeys,
+    /// The circuit's transforms, encoded.
+    transforms: Vec<Prepared>,
 }
 
 impl Engine for CkksEngine {
@@ -39,18 +49,35 @@ impl Engine for CkksEngine {
     type Evaluator = CkksEvaluator;
 
     fn memory(&self, circuit: &Circuit) -> u64 {
-        peak_ciphertext_bytes(circuit) + evaluation_key_bytes(circuit)
+        peak_ciphertext_bytes(circuit) + evaluation_key_bytes(circuit) + encoded_weight_bytes(circuit)
     }
 
     fn generate(&self, circuit: &Circuit) -> Result<(CkksClient, CkksEvaluator), EngineError> {
         let context = Context::new(circuit.context());
         let mut randomness = Randomness::from_os().map_err(EngineError::new)?;
         let secret = SecretKey::generate(&context, &mut randomness);
-        let relinearization = key_needs(circuit)
+        let needs = key_needs(circuit);
+        let relinearization = needs
             .relinearization
             .map(|needs| RelinearizationKeys::generate(&context, &secret, needs.level, needs.degree, &mut randomness));
         let relinearization = relinearization.transpose().map_err(EngineError::new)?;
-        Ok((CkksClient { context: context.clone(), secret }, CkksEvaluator { context, relinearization }))
+        let steps = needs.rotations.iter();
+        let steps = steps.map(|(&steps, &level)| (Automorphism::Rotation { steps: steps as i64 }, level));
+        let rotations = GaloisKeys::generate(&context, &secret, steps, &mut randomness).map_err(EngineError::new)?;
+        let mut transforms = Vec::new();
+        for (_, node) in circuit.nodes() {
+            if let Op::Transform(transform) = node.op()
+                && !transform.just_in_time
+            {
+                let operand = circuit.ty(node.operands()[0]);
+                let prepared = Prepared::new(&context, transform, operand.level, &operand.scale);
+                let origin = node.origin();
+                transforms
+                    .push(prepared.map_err(|cause| EngineError(format!("node \"{origin}\" (transform): {cause}")))?);
+            }
+        }
+        let client = CkksClient { context: context.clone(), secret };
+        Ok((client, CkksEvaluator { context, relinearization, rotations, transforms }))
     }
 }
 
@@ -82,7 +109,10 @@ impl Evaluator for CkksEvaluator {
 
     fn key_bytes(&self) -> u64 {
         let keys = self.relinearization.as_ref();
-        keys.and_then(|keys| keys.serialized_len(&self.context).ok()).map_or(0, |len| len as u64)
+        let relinearization = keys.and_then(|keys| keys.serialized_len(&self.context).ok()).unwrap_or(0);
+        let rotations =
+            if self.rotations.is_empty() { 0 } else { self.rotations.serialized_len(&self.context).unwrap_or(0) };
+        (relinearization + rotations) as u64
     }
 
     fn add(&self, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext, EngineError> {
@@ -126,6 +156,34 @@ impl Evaluator for CkksEvaluator {
 
     fn drop_level(&self, a: &Ciphertext, levels: usize) -> Result<Ciphertext, EngineError> {
         evaluate::drop_level(&self.context, a, level_below(a, levels)?).map_err(EngineError::new)
+    }
+
+    fn slots(&self) -> usize {
+        self.context.parameters().slots()
+    }
+
+    fn rotate(&self, a: &Ciphertext, steps: usize) -> Result<Ciphertext, EngineError> {
+        evaluate::rotate(&self.context, a, steps as i64, &self.rotations).map_err(EngineError::new)
+    }
+
+    fn multiply_plain(&self, a: &Ciphertext, weights: &[f64], weight_scale: &Scale) -> Result<Ciphertext, EngineError> {
+        let weights = self.context.encode(weights, a.level(), weight_scale).map_err(EngineError::new)?;
+        evaluate::multiply_plain(&self.context, a, &weights).map_err(EngineError::new)
+    }
+
+    fn add_plain(&self, a: &Ciphertext, values: &[f64]) -> Result<Ciphertext, EngineError> {
+        let values = self.context.encode(values, a.level(), a.scale()).map_err(EngineError::new)?;
+        evaluate::add_plain(&self.context, a, &values).map_err(EngineError::new)
+    }
+
+    fn transform(&self, operands: &[&Ciphertext], transform: &Transform) -> Result<Vec<Ciphertext>, EngineError> {
+        let first = transformable(self, operands, transform)?;
+        let apply = |prepared: &Prepared| prepared.apply(&self.context, operands, &self.rotations);
+        let results = match self.transforms.iter().find(|prepared| prepared.is_for(transform, first)) {
+            Some(prepared) => apply(prepared),
+            None => Prepared::new(&self.context, transform, first.level(), first.scale()).and_then(|p| apply(&p)),
+        };
+        results.map_err(EngineError::new)
     }
 
     fn combine(&self, operands: &[&Ciphertext], combine: &Combine) -> Result<Vec<Ciphertext>, EngineError> {

@@ -1,0 +1,50 @@
+//! Where the elements of each value of a circuit lie.
+
+use std::sync::Arc;
+
+use super::{Circuit, Op};
+use crate::slots::{Layout, Packed, Place};
+
+/// The layout of each value, as far as it follows from inputs and transforms: `None` for arrays without a packed layout, which have one
+/// ciphertext for each element.
+pub fn layouts(circuit: &Circuit) -> Vec<Option<Arc<Packed>>> {
+    let mut all: Vec<Option<Arc<Packed>>> = Vec::with_capacity(circuit.len());
+    for (_, node) in circuit.nodes() {
+        let of = |i: usize| node.operands().get(i).and_then(|operand| all[operand.index()].clone());
+        all.push(match node.op() {
+            Op::Input(input) => match &input.layout {
+                Layout::Packed(packed) => Some(packed.clone()),
+                Layout::Batch { .. } => None,
+            },
+            Op::Transform(transform) => Some(transform.map.to().clone()),
+            Op::Concat => {
+                (0..node.operands().len()).map(of).collect::<Option<Vec<_>>>().and_then(|parts| joined(&parts))
+            }
+            Op::Gather(_) => None,
+            // Weights of a packed array are those of a diagonal: each vector stays where it is.
+            Op::Combine(_)
+            | Op::Multiply
+            | Op::Square
+            | Op::Add
+            | Op::Subtract
+            | Op::Relinearize
+            | Op::Rescale
+            | Op::DropLevel(_)
+            | Op::Fold(_) => of(0),
+        });
+    }
+    all
+}
+
+/// Packed arrays one after the other, as one of all their elements.
+fn joined(parts: &[Arc<Packed>]) -> Option<Arc<Packed>> {
+    let period = parts.first()?.period();
+    let mut table = Vec::new();
+    let (mut elements, mut vectors) = (0, 0);
+    for part in parts {
+        table.extend(part.table().into_iter().map(|entry| if entry == 0 { 0 } else { entry + elements as u32 }));
+        elements += part.elements();
+        vectors += part.vectors();
+    }
+    Packed::new(vec![elements], period, vectors, [period, 0], Place::Table(table.into())).ok().map(Arc::new)
+}
