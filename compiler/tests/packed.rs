@@ -350,5 +350,5 @@ fn memory_that_is_too_little_is_refused_with_its_parts() {
     let all = bytes(with(None).expect("compiles").program.circuit());
     let tight = with(Some(all - 1)).expect("weights are encoded just in time");
     assert!(bytes(tight.program.circuit()) < all);
-    assert_eq!(tight.decisions.packed.expect("is packed").just_in_time, 1);
+    assert!(tight.decisions.packed.expect("is packed").just_in_time >= 1);
 }
