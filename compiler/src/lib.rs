@@ -172,11 +172,12 @@ fn fitting(circuit: Circuit, budget: u64) -> Result<Circuit, CompileError> {
     for count in 0..=transforms.len() {
         let chosen = &transforms[..count];
         let changed = circuit.translate(circuit.context().clone(), |builder, value, node, operands| {
-            let op = match node.op() {
-                Op::Transform(t) if chosen.iter().any(|&(_, index)| index == value.index()) => {
-                    Op::Transform(hec_ir::ckks::Transform { just_in_time: true, ..t.clone() })
-                }
-                other => other.clone(),
+            let op = if let Op::Transform(t) = node.op()
+                && chosen.iter().any(|&(_, index)| index == value.index())
+            {
+                Op::Transform(hec_ir::ckks::Transform { just_in_time: true, ..t.clone() })
+            } else {
+                node.op().clone()
             };
             builder.push(op, operands)
         })?;
