@@ -21,6 +21,9 @@ pub struct Program {
     pub client: Option<Graph>,
     #[prost(message, repeated, tag = "7")]
     pub guards: Vec<Guard>,
+    /// What the server computes in the clear, from the public inputs, for the circuit.
+    #[prost(message, optional, tag = "8")]
+    pub public: Option<Graph>,
 }
 
 /// A range witness.
