@@ -23,8 +23,8 @@
 pub use hec_compiler::approximate::{self, Approximation, MaxPooling};
 pub use hec_compiler::cost::{CostError, CostModel};
 pub use hec_compiler::{
-    Compilation, CompileError, Decisions, ExplicitParameters, LayerDecision, Obstacle, Options, compile, lower, passes,
-    split, view,
+    Compilation, CompileError, Decisions, ExplicitParameters, LayerDecision, Obstacle, Options, compile, head, lower,
+    passes, split, view,
 };
 pub use hec_ir as ir;
 pub use hec_ir::Program;

@@ -1,6 +1,6 @@
 //! The compiler: from a tensor graph to a program that computes it on ciphertexts.
 //!
-//! The pipeline, as it can be read aloud in [`compile`]: run the [`passes`], leave the [`tail`] to the client,
+//! The pipeline, as it can be read aloud in [`compile`]: cut off the [`head`] that needs no encryption, run the [`passes`], leave the [`tail`] to the client,
 //! [`approximate`] functions by polynomials, [`pack`] the tensors into slots, bound the [`ranges`] of all values, [search](management::search) for a plan and the parameters with which it is cheapest, and
 //! [emit](management::emit) the circuit. Nothing here does IO or reads a clock: the same model and options give the same bytes.
 
@@ -10,6 +10,7 @@ pub mod cost;
 mod decisions;
 mod encrypted_product;
 mod error;
+pub mod head;
 pub mod management;
 pub mod noise;
 mod options;
@@ -56,12 +57,19 @@ pub struct Compilation {
 /// refused.
 pub fn compile(model: &TensorGraph, options: &Options) -> Result<Compilation, CompileError> {
     options.check()?;
-    let (server, client) = split(model)?.map_or((None, None), |parts| (Some(parts.server), Some(parts.client)));
-    let server = server.as_ref().unwrap_or(model);
-    let (calibration, asked) = (&options.calibration, &options.approximation);
+    let head = head::split(model, &options.public)?;
+    let rest = head.as_ref().map_or(model, |head| &head.rest);
+    let (server, client) = split(rest)?.map_or((None, None), |parts| (Some(parts.server), Some(parts.client)));
+    let server = server.as_ref().unwrap_or(rest);
+    let at_the_cut = head.as_ref().map(|head| head.samples(&options.calibration)).transpose()?;
+    let (calibration, asked) = (at_the_cut.as_ref().unwrap_or(&options.calibration), &options.approximation);
     let approximated = approximate::run(&passes::run(server)?, client.as_ref(), calibration, asked)?;
     let (replaced, approximation) = approximated.map_or((None, None), |(graph, summary)| (Some(graph), Some(summary)));
     let (tensor, slots) = lower(replaced.as_ref().unwrap_or(server))?;
+    let slots = match &head {
+        Some(head) => head.mark(&slots)?,
+        None => slots,
+    };
     let weights = Weights::of_graph(&slots);
     let calibration = ranges::part(server, calibration, 0..RANGE_SAMPLES);
     let mut ranges = Ranges::of_graph(&slots, options.input_range, &calibration);
@@ -89,7 +97,8 @@ pub fn compile(model: &TensorGraph, options: &Options) -> Result<Compilation, Co
         None => circuit,
     };
     let tiled = circuit.len() > nodes;
-    let program = Program::with_guards(model.clone(), circuit, client, guards)?;
+    let public = head.map(|head| head.public);
+    let program = Program::with_public(model.clone(), circuit, public, client, guards)?;
     let decisions = Decisions::new(&program, &ranges, options, found, tiled, approximation);
     Ok(Compilation { program, tensor, slots, decisions })
 }

@@ -24,6 +24,11 @@ pub fn fresh(ring: Ring) -> f64 {
     slot_std(ERROR_STD * ERROR_STD + 1.0 / 12.0, ring)
 }
 
+/// The rounding of an encoding alone: what is not encrypted.
+pub fn encoding(ring: Ring) -> f64 {
+    slot_std(1.0 / 12.0, ring)
+}
+
 /// Rescaling a ciphertext of `degree`.
 pub fn rescale(ring: Ring, degree: usize) -> f64 {
     let moments = (0..=degree).map(|power| secret_moment(ring, power));

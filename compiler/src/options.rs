@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use hec_ir::parameters::{
     MAX_LOG_N, MAX_PRIME_BITS, MIN_LOG_N, ParameterError, PrimeSearch, Ring, RingType, Security, max_log_qp,
 };
@@ -32,6 +34,8 @@ pub struct Options {
     pub batch: Option<usize>,
     /// Bytes that the server may use: larger layers are computed in tiles.
     pub memory: Option<u64>,
+    /// Inputs that the server may see: they are not encrypted, and what depends on them alone is computed in the clear.
+    pub public: BTreeSet<String>,
 }
 
 impl Default for Options {
@@ -48,6 +52,7 @@ impl Default for Options {
             approximation: Approximation::default(),
             batch: None,
             memory: None,
+            public: BTreeSet::new(),
         }
     }
 }

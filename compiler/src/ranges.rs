@@ -42,9 +42,10 @@ pub(crate) fn part(graph: &TensorGraph, samples: &Samples, range: std::ops::Rang
 
 impl Ranges {
     /// Bounds every value of `graph` for inputs in `[input.0, input.1]`; samples, if there are any, narrow the bounds to
-    /// [`CALIBRATION_MARGIN`] times what they reach.
+    /// [`CALIBRATION_MARGIN`] times what they reach. Public inputs of which there are samples are bounded by these alone: they may
+    /// have been computed from the model's own.
     pub fn of_graph(graph: &SlotGraph, input: (f64, f64), samples: &Samples) -> Self {
-        let intervals = intervals(graph, input);
+        let intervals = intervals(graph, input, samples);
         let mut values: Vec<Range> = intervals
             .iter()
             .map(|elements| {
@@ -105,7 +106,13 @@ impl Ranges {
     }
 }
 
-fn intervals(graph: &SlotGraph, input: (f64, f64)) -> Vec<Vec<(f64, f64)>> {
+/// Where an input lies in the clear, with the margin: 0 stays inside.
+fn shown(samples: &[f64]) -> (f64, f64) {
+    let reach = |of: fn(f64, f64) -> f64| CALIBRATION_MARGIN * samples.iter().copied().fold(0.0, of);
+    (reach(f64::min), reach(f64::max))
+}
+
+fn intervals(graph: &SlotGraph, input: (f64, f64), samples: &Samples) -> Vec<Vec<(f64, f64)>> {
     let mut all: Vec<Vec<(f64, f64)>> = Vec::with_capacity(graph.len());
     for (_, node) in graph.nodes() {
         let of = |i: usize| &all[node.operands()[i].index()];
@@ -114,7 +121,10 @@ fn intervals(graph: &SlotGraph, input: (f64, f64)) -> Vec<Vec<(f64, f64)>> {
             (corners.into_iter().fold(f64::INFINITY, f64::min), corners.into_iter().fold(f64::NEG_INFINITY, f64::max))
         };
         all.push(match node.op() {
-            Op::Input(_) => vec![input; node.ty().length],
+            Op::Input(own) => {
+                let samples = samples.get(&own.name).filter(|samples| own.public && !samples.is_empty());
+                vec![samples.map_or(input, |samples| shown(samples)); node.ty().length]
+            }
             Op::Combine(combine) => {
                 let x = of(0);
                 let mut y: Vec<(f64, f64)> = combine.bias.iter().map(|&b| (b, b)).collect();
