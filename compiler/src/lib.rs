@@ -1,6 +1,7 @@
 //! The compiler: from a tensor graph to a program that computes it on ciphertexts.
 //!
-//! The pipeline, as it can be read aloud in [`compile`]: cut off the [`head`] that needs no encryption, run the [`passes`], leave the [`tail`] to the client,
+//! The pipeline, as it can be read aloud in [`compile`]: compute the [`head`] in the clear if inputs are public, run the [`passes`],
+//! leave the [`tail`] to the client,
 //! [`approximate`] functions by polynomials, [`pack`] the tensors into slots, bound the [`ranges`] of all values, [search](management::search) for a plan and the parameters with which it is cheapest, and
 //! [emit](management::emit) the circuit. Nothing here does IO or reads a clock: the same model and options give the same bytes.
 
