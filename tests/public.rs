@@ -230,9 +230,9 @@ fn a_public_graph_that_does_not_belong_is_refused() {
     let same = |op: &Op| op.clone();
     let keep = |name: &str| name.to_owned();
     let renamed = |to: &'static str| {
-        move |op: &Op| match op {
-            Op::Input(input) => hec::ir::tensor::Input { name: to.to_owned(), ty: input.ty.clone() }.into(),
-            other => other.clone(),
+        move |op: &Op| {
+            let Op::Input(input) = op else { return op.clone() };
+            hec::ir::tensor::Input { name: to.to_owned(), ty: input.ty.clone() }.into()
         }
     };
     assert!(error(None).contains("inputs do not match"));
@@ -240,11 +240,9 @@ fn a_public_graph_that_does_not_belong_is_refused() {
     assert!(error(Some(changed(&public, |_| "x".to_owned(), same))).contains("public inputs do not match"));
     assert!(error(Some(changed(&public, keep, renamed("x")))).contains("do not match"));
     assert!(error(Some(changed(&public, keep, renamed("z")))).contains("do not match"));
-    let unknown = |op: &Op| match op {
-        Op::Unary(_) | Op::Composite(_) => {
-            Unsupported { operator: "Relu".to_owned(), reason: "none".to_owned(), result: 0 }.into()
-        }
-        other => other.clone(),
+    let unknown = |op: &Op| {
+        let unsupported = Unsupported { operator: "Relu".to_owned(), reason: "none".to_owned(), result: 0 };
+        if matches!(op, Op::Unary(_)) { unsupported.into() } else { op.clone() }
     };
     assert!(error(Some(changed(&public, keep, unknown))).contains("do not match"));
     assert!(error(Some(Builder::new(()).finish())).contains("do not match"));

@@ -69,13 +69,10 @@ impl Split {
     pub fn mark(&self, rest: &SlotGraph) -> Result<SlotGraph, CompileError> {
         let names: BTreeSet<&str> = self.public.outputs().iter().map(|output| output.name.as_str()).collect();
         rest.translate((), |builder, _, node, operands| {
-            let op = match node.op() {
-                slots::Op::Input(input) => {
-                    let public = names.contains(input.name.as_str());
-                    slots::Op::Input(slots::Input { public, ..input.clone() })
-                }
-                other => other.clone(),
-            };
+            let mut op = node.op().clone();
+            if let slots::Op::Input(input) = &mut op {
+                input.public = names.contains(input.name.as_str());
+            }
             Ok(builder.push(op, operands)?)
         })
     }
@@ -128,14 +125,16 @@ fn refused(reason: String) -> CompileError {
 /// A node that does more than move elements of inputs.
 fn computed(graph: &TensorGraph) -> Option<&Node<Tensors>> {
     let constant = constants(graph);
-    let moves = |node: &Node<Tensors>| match node.op() {
-        Op::Input(_) | Op::Reshape(_) | Op::Transpose(_) | Op::Expand(_) | Op::Slice(_) => true,
-        Op::Gather(_) => node.operands().first().is_some_and(|x| !constant[x.index()]),
-        Op::Concat(_) => node.operands().iter().all(|x| !constant[x.index()]),
-        _ => false,
+    let variable = |x: &Value| !constant[x.index()];
+    let moves = |node: &Node<Tensors>| {
+        let elsewhere =
+            matches!(node.op(), Op::Input(_) | Op::Reshape(_) | Op::Transpose(_) | Op::Expand(_) | Op::Slice(_));
+        elsewhere
+            || matches!(node.op(), Op::Gather(_)) && node.operands().first().is_some_and(variable)
+            || matches!(node.op(), Op::Concat(_)) && node.operands().iter().all(variable)
     };
-    let mut variable = graph.nodes().filter(|(value, _)| !constant[value.index()]);
-    variable.find(|(_, node)| !moves(node)).map(|(_, node)| node)
+    let mut nodes = graph.nodes().filter(|(value, _)| variable(value));
+    nodes.find(|(_, node)| !moves(node)).map(|(_, node)| node)
 }
 
 fn constants(graph: &TensorGraph) -> Vec<bool> {
@@ -156,10 +155,10 @@ enum Whose {
 fn whose(graph: &TensorGraph, names: &BTreeSet<String>) -> Vec<Whose> {
     let mut all: Vec<Whose> = Vec::with_capacity(graph.len());
     for (_, node) in graph.nodes() {
-        let own = match node.op() {
-            Op::Input(input) if names.contains(&input.name) => Whose::Public,
-            Op::Input(_) => Whose::Private,
-            _ => Whose::Nobodys,
+        let own = if let Op::Input(input) = node.op() {
+            if names.contains(&input.name) { Whose::Public } else { Whose::Private }
+        } else {
+            Whose::Nobodys
         };
         all.push(node.operands().iter().map(|operand| all[operand.index()]).fold(own, Whose::max));
     }
@@ -205,26 +204,22 @@ impl<'a> Cut<'a> {
 
     fn parts(mut self) -> Result<Split, CompileError> {
         for (value, node) in self.graph.nodes().filter(|(value, _)| self.whose[value.index()] != Whose::Public) {
-            let new = match node.op() {
-                Op::Binary(Binary::Div) if self.divides(node) => {
-                    let [x, p] = [node.operands()[0], node.operands()[1]];
-                    let operands = [self.operand(x, Form::Itself)?, self.operand(p, Form::Reciprocal)?];
-                    self.push(node, Binary::Mul, &operands)?
-                }
-                Op::Where(_) if self.chooses(node) => {
-                    // b + c (a - b)
-                    let [c, a, b] = [node.operands()[0], node.operands()[1], node.operands()[2]];
-                    let c = self.operand(c, Form::Factor)?;
-                    let [a, b] = [self.operand(a, Form::Itself)?, self.operand(b, Form::Itself)?];
-                    let difference = self.push(node, Binary::Sub, &[a, b])?;
-                    let chosen = self.push(node, Binary::Mul, &[c, difference])?;
-                    self.push(node, Binary::Add, &[b, chosen])?
-                }
-                op => {
-                    let operands = node.operands().iter().map(|operand| self.operand(*operand, Form::Itself));
-                    let operands: Vec<Value> = operands.collect::<Result<_, CompileError>>()?;
-                    self.push(node, op.clone(), &operands)?
-                }
+            let new = if matches!(node.op(), Op::Binary(Binary::Div)) && self.divides(node) {
+                let [x, p] = [node.operands()[0], node.operands()[1]];
+                let operands = [self.operand(x, Form::Itself)?, self.operand(p, Form::Reciprocal)?];
+                self.push(node, Binary::Mul, &operands)?
+            } else if matches!(node.op(), Op::Where(_)) && self.chooses(node) {
+                // b + c (a - b)
+                let [c, a, b] = [node.operands()[0], node.operands()[1], node.operands()[2]];
+                let c = self.operand(c, Form::Factor)?;
+                let [a, b] = [self.operand(a, Form::Itself)?, self.operand(b, Form::Itself)?];
+                let difference = self.push(node, Binary::Sub, &[a, b])?;
+                let chosen = self.push(node, Binary::Mul, &[c, difference])?;
+                self.push(node, Binary::Add, &[b, chosen])?
+            } else {
+                let operands = node.operands().iter().map(|operand| self.operand(*operand, Form::Itself));
+                let operands: Vec<Value> = operands.collect::<Result<_, CompileError>>()?;
+                self.push(node, node.op().clone(), &operands)?
             };
             self.in_rest.insert(value, new);
         }
@@ -232,13 +227,6 @@ impl<'a> Cut<'a> {
             self.rest.output(&output.name, self.in_rest[&output.value]);
         }
         let public = self.public.finish().without_dead_nodes();
-        let unsupported = |node: &Node<Tensors>| match node.op() {
-            Op::Unsupported(op) if !op.is_consequence() => {
-                let reason = format!("operator {}: {}", op.operator, op.reason);
-                Some(Obstacle { origin: node.origin().clone(), reason })
-            }
-            _ => None,
-        };
         let nodes: Vec<Obstacle> = public.nodes().filter_map(|(_, node)| unsupported(node)).collect();
         if !nodes.is_empty() {
             return Err(CompileError::Unsupported { nodes });
@@ -289,14 +277,8 @@ impl<'a> Cut<'a> {
 
     /// What stands in the way of a public value: the operations that are not supported, or `otherwise`.
     fn unknown(&self, otherwise: Obstacle) -> CompileError {
-        let of = |(value, node): (Value, &Node<Tensors>)| match node.op() {
-            Op::Unsupported(op) if self.whose[value.index()] != Whose::Private && !op.is_consequence() => {
-                let reason = format!("operator {}: {}", op.operator, op.reason);
-                Some(Obstacle { origin: node.origin().clone(), reason })
-            }
-            _ => None,
-        };
-        let nodes: Vec<Obstacle> = self.graph.nodes().filter_map(of).collect();
+        let open = self.graph.nodes().filter(|(value, _)| self.whose[value.index()] != Whose::Private);
+        let nodes: Vec<Obstacle> = open.filter_map(|(_, node)| unsupported(node)).collect();
         CompileError::Unsupported { nodes: if nodes.is_empty() { vec![otherwise] } else { nodes } }
     }
 
@@ -312,6 +294,12 @@ impl<'a> Cut<'a> {
         }
         name
     }
+}
+
+fn unsupported(node: &Node<Tensors>) -> Option<Obstacle> {
+    let Op::Unsupported(op) = node.op() else { return None };
+    let reason = format!("operator {}: {}", op.operator, op.reason);
+    (!op.is_consequence()).then(|| Obstacle { origin: node.origin().clone(), reason })
 }
 
 fn is_float(node: &Node<Tensors>) -> bool {

@@ -39,9 +39,9 @@ pub struct Report {
 /// log2 of the scale at which inputs are encrypted.
 pub fn input_scale_bits(program: &Program) -> Option<f64> {
     let mut nodes = program.circuit().nodes();
-    nodes.find_map(|(_, node)| match node.op() {
-        Op::Input(input) if !input.public => Some(input.scale.log2()),
-        _ => None,
+    nodes.find_map(|(_, node)| {
+        let Op::Input(input) = node.op() else { return None };
+        (!input.public).then(|| input.scale.log2())
     })
 }
 

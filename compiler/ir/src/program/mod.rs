@@ -180,9 +180,9 @@ impl Program {
         }
         let circuit = &program.circuit;
         let inputs = |public: bool| {
-            let input = move |(value, node): (_, &crate::Node<crate::ckks::Ckks>)| match node.op() {
-                Op::Input(input) if input.public == public => Some((input.name.clone(), circuit.ty(value).length)),
-                _ => None,
+            let input = move |(value, node): (_, &crate::Node<crate::ckks::Ckks>)| {
+                let Op::Input(input) = node.op() else { return None };
+                (input.public == public).then(|| (input.name.clone(), circuit.ty(value).length))
             };
             circuit.nodes().filter_map(input)
         };
