@@ -47,6 +47,10 @@ pub struct Decisions {
     pub approximation: Option<Summary>,
     /// Inputs that the client normalises before it encrypts them.
     pub normalised: Vec<String>,
+    /// Inputs that are not encrypted.
+    pub public: Vec<Port>,
+    /// What the server computes from them in the clear.
+    pub public_work: Vec<ClientWork>,
     /// What is left to the client after decryption.
     pub client: Vec<ClientWork>,
     /// What the client decrypts.
@@ -124,6 +128,8 @@ impl Decisions {
             candidates: found.candidates,
             approximation,
             normalised: program.normalisation().keys().cloned().collect(),
+            public: program.public_inputs(),
+            public_work: program.public_work(),
             client: program.client_work(),
             decrypted: program.decrypted(),
             packed: PackedDecision::new(program),
@@ -190,12 +196,20 @@ impl fmt::Display for Decisions {
         if let Some(approximation) = &self.approximation {
             writeln!(f, "{approximation}")?;
         }
+        let all = |list: Vec<String>| list.join("; ");
         if !self.normalised.is_empty() {
             let names = self.normalised.join(", ");
             writeln!(f, "brought to [-1, 1] by the client before encryption, element by element: {names}")?;
         }
+        if !self.public.is_empty() {
+            let ports = self.public.iter().map(|port| format!("\"{}\" {}", port.name, port.ty)).collect();
+            writeln!(f, "inputs in the clear: {}", all(ports))?;
+            if !self.public_work.is_empty() {
+                let work = all(self.public_work.iter().map(ToString::to_string).collect());
+                writeln!(f, "  from which the server computes {work}")?;
+            }
+        }
         if !self.client.is_empty() {
-            let all = |list: Vec<String>| list.join("; ");
             let work = all(self.client.iter().map(ToString::to_string).collect());
             let seen = self.decrypted.iter().map(|port| format!("\"{}\" {}", port.name, port.ty)).collect();
             writeln!(f, "done by the client after decryption: {work}")?;

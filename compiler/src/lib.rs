@@ -1,6 +1,7 @@
 //! The compiler: from a tensor graph to a program that computes it on ciphertexts.
 //!
-//! The pipeline, as it can be read aloud in [`compile`]: run the [`passes`], leave the [`tail`] to the client,
+//! The pipeline, as it can be read aloud in [`compile`]: compute the [`head`] in the clear if inputs are public, run the [`passes`],
+//! leave the [`tail`] to the client,
 //! [`approximate`] functions by polynomials, [`pack`] the tensors into slots, bound the [`ranges`] of all values, [search](management::search) for a plan and the parameters with which it is cheapest, and
 //! [emit](management::emit) the circuit. Nothing here does IO or reads a clock: the same model and options give the same bytes.
 
@@ -10,6 +11,7 @@ pub mod cost;
 mod decisions;
 mod encrypted_product;
 mod error;
+pub mod head;
 mod latency;
 pub mod management;
 pub mod noise;
@@ -29,6 +31,8 @@ pub mod weights;
 pub use decisions::{Decisions, LayerDecision, PackedDecision};
 pub use error::{CompileError, Obstacle};
 pub use options::{ExplicitParameters, LayoutChoice, Options};
+
+use std::collections::BTreeSet;
 
 use hec_ir::Program;
 use hec_ir::ckks::Circuit;
@@ -61,12 +65,16 @@ pub struct Compilation {
 /// refused.
 pub fn compile(model: &TensorGraph, options: &Options) -> Result<Compilation, CompileError> {
     options.check()?;
-    let (server, client) = split(model)?.map_or((None, None), |parts| (Some(parts.server), Some(parts.client)));
-    let server = server.as_ref().unwrap_or(model);
-    let normalised = normalise::normalise(server, &options.calibration)?;
+    let head = head::split(model, &options.public)?;
+    let rest = head.as_ref().map_or(model, |head| &head.rest);
+    let (server, client) = split(rest)?.map_or((None, None), |parts| (Some(parts.server), Some(parts.client)));
+    let server = server.as_ref().unwrap_or(rest);
+    let at_the_cut = head.as_ref().map(|head| head.samples(&options.calibration)).transpose()?;
+    let given = at_the_cut.as_ref().unwrap_or(&options.calibration);
+    let normalised = normalise::normalise(server, given)?;
     let (server, calibration, input_range) = match &normalised {
         Some(normalised) => (&normalised.graph, &normalised.samples, (-1.0, 1.0)),
-        None => (server, &options.calibration, options.input_range),
+        None => (server, given, options.input_range),
     };
     let asked = Approximation { input_range, ..options.approximation.clone() };
     let approximated = approximate::run(&passes::run(server)?, client.as_ref(), calibration, &asked)?;
@@ -87,6 +95,7 @@ pub fn compile(model: &TensorGraph, options: &Options) -> Result<Compilation, Co
         batch: options.batch,
         log_n: None,
         explicit,
+        public: head.as_ref().map_or_else(BTreeSet::new, head::Split::cut),
         witnesses: guards.iter().map(|guard| guard.name.clone()).collect(),
     };
     let (found, reason) = match options.layout {
@@ -105,7 +114,8 @@ pub fn compile(model: &TensorGraph, options: &Options) -> Result<Compilation, Co
         None => circuit,
     };
     let tiled = circuit.len() > nodes;
-    let program = Program::with_guards(model.clone(), circuit, client, guards)?
+    let public = head.map(|head| head.public);
+    let program = Program::with_public(model.clone(), circuit, public, client, guards)?
         .with_normalisation(normalised.map(|n| n.inputs).unwrap_or_default())?;
     let mut decisions = Decisions::new(&program, &ranges, options, found, tiled, approximation);
     decisions.layout_reason = reason;
@@ -141,6 +151,7 @@ fn in_batches(tensor: &TensorGraph, options: &Options, goal: &Goal) -> Result<Lo
 
 /// Searches a plan for a model in slots.
 fn planned(slots: SlotGraph, options: &Options, goal: &Goal) -> Result<Lowered, CompileError> {
+    let slots = if goal.public.is_empty() { slots } else { head::mark(&slots, &goal.public)? };
     let weights = Weights::of_graph(&slots);
     let mut ranges = Ranges::of_graph(&slots, options.input_range, &options.calibration);
     ranges.widen(&slots, &goal.witnesses, GUARD_ROOM);

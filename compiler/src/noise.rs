@@ -24,15 +24,15 @@ pub fn fresh(ring: Ring) -> f64 {
     slot_std(ERROR_STD * ERROR_STD + 1.0 / 12.0, ring)
 }
 
+/// The rounding of an encoding alone: what is not encrypted.
+pub fn encoding(ring: Ring) -> f64 {
+    slot_std(1.0 / 12.0, ring)
+}
+
 /// Rescaling a ciphertext of `degree`.
 pub fn rescale(ring: Ring, degree: usize) -> f64 {
     let moments = (0..=degree).map(|power| secret_moment(ring, power));
     slot_std(moments.sum::<f64>() / 12.0, ring)
-}
-
-/// Encoding a plaintext: rounding its coefficients.
-pub fn encoding(ring: Ring) -> f64 {
-    slot_std(1.0 / 12.0, ring)
 }
 
 /// Key switching of `powers` polynomials at `limbs` limbs of `limb_bits` bits with `special` special primes of

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use hec_ir::parameters::{
     MAX_LOG_N, MAX_PRIME_BITS, MIN_LOG_N, ParameterError, PrimeSearch, Ring, RingType, Security, max_log_qp,
 };
@@ -34,6 +36,8 @@ pub struct Options {
     pub memory: Option<u64>,
     /// How samples lie in the slots.
     pub layout: LayoutChoice,
+    /// Inputs that the server may see: they are not encrypted, and what depends on them alone is computed in the clear.
+    pub public: BTreeSet<String>,
 }
 
 /// Which layout is compiled to.
@@ -63,6 +67,7 @@ impl Default for Options {
             batch: None,
             memory: None,
             layout: LayoutChoice::Batch,
+            public: BTreeSet::new(),
         }
     }
 }

@@ -62,7 +62,8 @@ impl Pack<'_> {
         let Some(ty) = node.ty().known() else { return Ok(None) };
         if let Op::Input(input) = node.op() {
             let layout = Layout::Batch { shape: input.ty.shape.clone() };
-            return self.push(slots::Op::Input(slots::Input { name: input.name.clone(), layout }), &[]).map(Some);
+            let input = slots::Input { name: input.name.clone(), layout, public: false };
+            return self.push(slots::Op::Input(input), &[]).map(Some);
         }
         if matches!(node.op(), Op::Constant(_)) {
             return Ok(None);
@@ -94,7 +95,8 @@ impl Pack<'_> {
     fn obstacle(&mut self, node: &Node<Tensors>, reason: String, ty: &TensorType) -> Result<Value, CompileError> {
         self.obstacles.push(Obstacle { origin: node.origin().clone(), reason });
         let layout = Layout::Batch { shape: ty.shape.clone() };
-        self.push(slots::Op::Input(slots::Input { name: node.origin().as_str().to_owned(), layout }), &[])
+        let name = node.origin().as_str().to_owned();
+        self.push(slots::Op::Input(slots::Input { name, layout, public: false }), &[])
     }
 
     fn push(&mut self, op: slots::Op, operands: &[Value]) -> Result<Value, CompileError> {

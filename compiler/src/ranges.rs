@@ -69,9 +69,10 @@ pub(crate) fn part(graph: &TensorGraph, samples: &Samples, range: std::ops::Rang
 
 impl Ranges {
     /// Bounds every value of `graph` for inputs in `[input.0, input.1]`; samples, if there are any, narrow the bounds to
-    /// [`CALIBRATION_MARGIN`] times what they reach.
+    /// [`CALIBRATION_MARGIN`] times what they reach. Public inputs of which there are samples are bounded by these alone: they may
+    /// have been computed from the model's own.
     pub fn of_graph(graph: &SlotGraph, input: (f64, f64), samples: &Samples) -> Self {
-        let intervals = intervals(graph, input);
+        let intervals = intervals(graph, input, samples);
         let mut values: Vec<Range> = intervals
             .iter()
             .map(|elements| {
@@ -136,7 +137,13 @@ impl Ranges {
     }
 }
 
-fn intervals(graph: &SlotGraph, input: (f64, f64)) -> Vec<Vec<(f64, f64)>> {
+/// Where an input lies in the clear, with the margin: 0 stays inside.
+fn shown(samples: &[f64]) -> (f64, f64) {
+    let reach = |of: fn(f64, f64) -> f64| CALIBRATION_MARGIN * samples.iter().copied().fold(0.0, of);
+    (reach(f64::min), reach(f64::max))
+}
+
+fn intervals(graph: &SlotGraph, input: (f64, f64), samples: &Samples) -> Vec<Vec<(f64, f64)>> {
     let width = width(graph);
     let mut all: Vec<Vec<(f64, f64)>> = Vec::with_capacity(graph.len());
     for (_, node) in graph.nodes() {
@@ -146,12 +153,16 @@ fn intervals(graph: &SlotGraph, input: (f64, f64)) -> Vec<Vec<(f64, f64)>> {
             (corners.into_iter().fold(f64::INFINITY, f64::min), corners.into_iter().fold(f64::NEG_INFINITY, f64::max))
         };
         all.push(match node.op() {
-            Op::Input(i) => match &i.layout {
-                Layout::Batch { .. } => vec![input; node.ty().length],
-                Layout::Packed(packed) => {
-                    packed.table().iter().map(|&entry| if entry == 0 { (0.0, 0.0) } else { input }).collect()
+            Op::Input(own) => {
+                let samples = samples.get(&own.name).filter(|samples| own.public && !samples.is_empty());
+                let input = samples.map_or(input, |samples| shown(samples));
+                match &own.layout {
+                    Layout::Batch { .. } => vec![input; node.ty().length],
+                    Layout::Packed(packed) => {
+                        packed.table().iter().map(|&entry| if entry == 0 { (0.0, 0.0) } else { input }).collect()
+                    }
                 }
-            },
+            }
             Op::Combine(combine) => {
                 let x = of(0);
                 let mut y: Vec<(f64, f64)> =

@@ -146,7 +146,7 @@ mod tests {
     fn lowered(coefficients: &[f64]) -> hec_ir::slots::SlotGraph {
         let mut builder = Builder::new(());
         let layout = Layout::Batch { shape: vec![1, 3] };
-        let x = builder.push(Op::Input(Input { name: "x".into(), layout }), &[]).unwrap();
+        let x = builder.push(Op::Input(Input { name: "x".into(), layout, public: false }), &[]).unwrap();
         let y = push(&mut builder, x, coefficients).unwrap();
         builder.output("y", y);
         builder.finish().without_dead_nodes()

@@ -56,7 +56,7 @@ pub struct Phases {
     pub keygen: f64,
     /// Packing, encoding and encryption.
     pub encrypt: f64,
-    /// Evaluation of the circuit.
+    /// Evaluation of the circuit, and of what is computed before it in the clear.
     pub evaluate: f64,
     /// Decryption, decoding and unpacking, and what is left to the client to compute.
     pub decrypt: f64,
@@ -67,14 +67,15 @@ pub struct Phases {
 pub struct Traffic {
     /// Evaluation keys, sent once.
     pub keys: u64,
-    /// Encrypted inputs.
+    /// Encrypted inputs. Those in the clear are not counted.
     pub input: u64,
     /// Encrypted outputs.
     pub output: u64,
 }
 
 /// Runs `program` on all samples of `inputs`: keys are generated once, then the samples go through in batches as large as
-/// the layouts' capacity. If the program has a client graph, that is computed from what was decrypted, sample by sample.
+/// the layouts' capacity. If the program has a client graph, that is computed from what was decrypted, sample by sample. Public
+/// inputs are not encrypted: the public graph is computed from them, and its results are encoded by the evaluator.
 ///
 /// # Errors
 /// [`RunError`]: the inputs do not match the program, or the engine fails.
@@ -104,20 +105,32 @@ pub fn run_batches<E: Engine>(
         timed(&mut outcome.seconds.keygen, || engine.generate(circuit)).map_err(RunError::Keys)?;
     outcome.bytes.keys = evaluator.key_bytes();
 
+    let public = match program.public() {
+        Some(graph) => timed(&mut outcome.seconds.evaluate, || in_the_clear(graph, inputs, samples))?,
+        None => BTreeMap::new(),
+    };
+
     for batch in 0..batches {
         let range = batch * capacity..samples.min((batch + 1) * capacity);
 
         progress.phase(Phase::Encrypt { batch, batches });
-        let encrypted: BTreeMap<String, Vec<E::Ciphertext>> = timed(&mut outcome.seconds.encrypt, || {
+        let mut encrypted: BTreeMap<String, Vec<E::Ciphertext>> = timed(&mut outcome.seconds.encrypt, || {
             input_nodes(program)
-                .map(|input| encrypt(&client, program, input, inputs, &range))
+                .filter(|input| !input.public)
+                .map(|input| Ok((input.name.clone(), encrypt(&client, input, pack(program, input, inputs, &range)?)?)))
                 .collect::<Result<_, RunError>>()
         })?;
         let sizes = encrypted.values().flatten().map(|ciphertext| client.ciphertext_bytes(ciphertext));
         outcome.bytes.input += sizes.sum::<u64>();
 
         progress.phase(Phase::Evaluate { batch, batches });
-        let results = timed(&mut outcome.seconds.evaluate, || execute(circuit, &evaluator, encrypted, progress))?;
+        let results = timed(&mut outcome.seconds.evaluate, || {
+            for input in input_nodes(program).filter(|input| input.public) {
+                let encoded = encode(&evaluator, input, pack(program, input, &public, &range)?)?;
+                encrypted.insert(input.name.clone(), encoded);
+            }
+            execute(circuit, &evaluator, encrypted, progress)
+        })?;
 
         progress.phase(Phase::Decrypt { batch, batches });
         let sizes = results.iter().flat_map(|(_, array)| array).map(|ciphertext| client.ciphertext_bytes(ciphertext));
@@ -200,15 +213,25 @@ fn input_nodes(program: &Program) -> impl Iterator<Item = &ckks::Input> {
     program.circuit().nodes().filter_map(|(_, node)| if let Op::Input(input) = node.op() { Some(input) } else { None })
 }
 
-/// The samples `range` of one input, packed and encrypted.
-fn encrypt<C: Client<Ciphertext: Send>>(
-    client: &C,
+/// What the public inputs come to before they meet an encrypted value.
+fn in_the_clear(
+    graph: &TensorGraph,
+    inputs: &BTreeMap<String, SampleBatch>,
+    samples: usize,
+) -> Result<BTreeMap<String, SampleBatch>, RunError> {
+    let own = |(_, name): (_, &str)| Some((name.to_owned(), inputs.get(name)?.clone()));
+    let outputs = reference::outputs(graph, &graph.inputs().filter_map(own).collect())?;
+    Ok(outputs.into_iter().map(|(name, values)| (name, SampleBatch { values, samples })).collect())
+}
+
+/// The samples `range` of one input, normalised and packed.
+fn pack(
     program: &Program,
     input: &ckks::Input,
     inputs: &BTreeMap<String, SampleBatch>,
     range: &std::ops::Range<usize>,
-) -> Result<(String, Vec<C::Ciphertext>), RunError> {
-    let ckks::Input { name, layout, level, scale } = input;
+) -> Result<Vec<Vec<f64>>, RunError> {
+    let ckks::Input { name, layout, .. } = input;
     let (name, slots) = (|| name.clone(), program.parameters().slots());
     let batch = inputs.get(&input.name).ok_or_else(|| RunError::MissingInput { name: name() })?;
     let elements = layout.elements();
@@ -220,10 +243,29 @@ fn encrypt<C: Client<Ciphertext: Send>>(
     if let Some(normalisation) = program.normalisation().get(&input.name) {
         normalisation.apply(&mut values);
     }
-    let vectors = layout.pack(&values, samples, slots).map_err(|cause| RunError::Layout { name: name(), cause })?;
+    layout.pack(&values, samples, slots).map_err(|cause| RunError::Layout { name: name(), cause })
+}
+
+fn encrypt<C: Client<Ciphertext: Send>>(
+    client: &C,
+    input: &ckks::Input,
+    vectors: Vec<Vec<f64>>,
+) -> Result<Vec<C::Ciphertext>, RunError> {
+    let ckks::Input { name, level, scale, .. } = input;
     let encrypted: Result<_, _> =
         vectors.into_par_iter().map(|vector| client.encrypt(&vector, *level, scale)).collect();
-    Ok((name(), encrypted.map_err(|cause| RunError::Encrypt { name: name(), cause })?))
+    encrypted.map_err(|cause| RunError::Encrypt { name: name.clone(), cause })
+}
+
+fn encode<E: Evaluator>(
+    evaluator: &E,
+    input: &ckks::Input,
+    vectors: Vec<Vec<f64>>,
+) -> Result<Vec<E::Ciphertext>, RunError> {
+    let ckks::Input { name, level, scale, .. } = input;
+    let encoded: Result<_, _> =
+        vectors.into_par_iter().map(|vector| evaluator.encode(&vector, *level, scale)).collect();
+    encoded.map_err(|cause| RunError::Encode { name: name.clone(), cause })
 }
 
 fn decrypt<C: Client<Ciphertext: Send + Sync>>(

@@ -109,6 +109,13 @@ pub trait Evaluator: Sync {
     /// Size of the evaluation keys as they would be sent, in bytes.
     fn key_bytes(&self) -> u64;
 
+    /// Encodes what is no secret into a ciphertext that hides nothing: of degree 1, and of the form that all operations take. `slots`
+    /// may be shorter than the number of slots: the rest is 0.
+    ///
+    /// # Errors
+    /// If a value is not finite, or does not fit the modulus at this scale.
+    fn encode(&self, slots: &[f64], level: usize, scale: &Scale) -> Result<Self::Ciphertext, EngineError>;
+
     /// Sum of equal level and scale.
     ///
     /// # Errors

@@ -89,6 +89,14 @@ pub enum RunError {
         /// What is wrong.
         cause: EngineError,
     },
+    /// An input in the clear could not be encoded.
+    #[error("encoding input \"{name}\": {cause}")]
+    Encode {
+        /// The input's name in the circuit.
+        name: String,
+        /// What is wrong.
+        cause: EngineError,
+    },
     /// An output could not be decrypted.
     #[error("decrypting output \"{name}\": {cause}")]
     Decrypt {

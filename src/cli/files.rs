@@ -66,6 +66,7 @@ pub fn compile(model: &TensorGraph, card: Option<&Card>, asked: &CompileOptions)
     options.security = Security::from_bits(asked.security).unwrap_or(options.security);
     options.parameters = asked.params.as_deref().map(parameters).transpose()?;
     options.memory = asked.memory;
+    options.public = asked.public.iter().cloned().collect();
     options.batch = asked.batch.map(|n| n as usize);
     options.approximation.max_accuracy_drop = asked.max_accuracy_drop;
     options.approximation.max_output_error = asked.max_output_error;
@@ -81,8 +82,11 @@ pub fn compile(model: &TensorGraph, card: Option<&Card>, asked: &CompileOptions)
     if file.is_some() || !asked.calibrate.is_empty() {
         let given = Given { option: "--calibrate", arguments: &asked.calibrate, default: file };
         let inputs = given.samples(&ports, card, Some(CALIBRATION_SAMPLES))?;
-        let all = || inputs.values().flat_map(|batch| batch.values.iter().copied());
-        options.input_range = (all().fold(f64::INFINITY, f64::min), all().fold(f64::NEG_INFINITY, f64::max));
+        // Those in the clear have ranges of their own.
+        let private = || inputs.iter().filter(|(name, _)| !options.public.contains(*name));
+        let all = || private().flat_map(|(_, batch)| batch.values.iter().copied());
+        let range = (all().fold(f64::INFINITY, f64::min), all().fold(f64::NEG_INFINITY, f64::max));
+        options.input_range = if range.0 <= range.1 { range } else { options.input_range };
         let own = card.filter(|_| asked.calibrate.is_empty()).and_then(|card| card.calibration_labels.clone());
         if let Some(path) = asked.calibrate_labels.clone().or(own.filter(|file| file.exists())) {
             let labels = read_labels(&path, Some(CALIBRATION_SAMPLES))?;

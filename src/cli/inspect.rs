@@ -25,7 +25,9 @@ pub struct Arguments {
 enum Stage {
     /// As imported.
     Model,
-    /// What the server computes, after the passes over tensors.
+    /// What the server computes in the clear, from the inputs that are public.
+    Public,
+    /// What the server computes on encrypted data, after the passes over tensors.
     Tensor,
     /// What the client computes after decryption.
     Client,
@@ -42,17 +44,30 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         files::Subject::Program(program) => (program.source(), Some(program)),
     };
     let stage = arguments.at.unwrap_or(if program.is_some() { Stage::Ckks } else { Stage::Model });
+    let public = match program {
+        Some(program) => program.public_inputs().into_iter().map(|port| port.name).collect(),
+        None => arguments.options.public.iter().cloned().collect(),
+    };
+    let head = hec::head::split(model, &public)?;
+    let rest = head.as_ref().map_or(model, |head| &head.rest);
     let text = match (stage, program) {
         (Stage::Model, _) => shown(model, arguments.dot),
-        (Stage::Tensor, _) => shown(&hec::passes::run(&server(model)?)?, arguments.dot),
-        (Stage::Client, _) => match hec::split(model)? {
+        (Stage::Public, _) => match &head {
+            Some(head) => shown(&head.public, arguments.dot),
+            None => "no input is public".to_owned(),
+        },
+        (Stage::Tensor, _) => shown(&hec::passes::run(&server(rest)?)?, arguments.dot),
+        (Stage::Client, _) => match hec::split(rest)? {
             Some(parts) => shown(&parts.client, arguments.dot),
             None => "nothing is left to the client".to_owned(),
         },
         (Stage::Slots, None) if arguments.options.layout != LayoutArgument::Batch => {
             shown(&files::compile(model, card.as_ref(), &arguments.options)?.slots, arguments.dot)
         }
-        (Stage::Slots, _) => shown(&hec::lower(&server(model)?)?.1, arguments.dot),
+        (Stage::Slots, _) => {
+            let slots = hec::lower(&server(rest)?)?.1;
+            shown(&head.as_ref().map_or(Ok(slots.clone()), |head| head.mark(&slots))?, arguments.dot)
+        }
         (Stage::Ckks, Some(program)) => shown(program.circuit(), arguments.dot),
         (Stage::Ckks, None) => {
             let compiled = files::compile(model, card.as_ref(), &arguments.options)?;

@@ -124,6 +124,9 @@ struct CompileOptions {
     /// Memory that a run may take, such as 4GiB: larger layers are computed in tiles.
     #[arg(long, value_name = "SIZE", value_parser = memory_size)]
     memory: Option<u64>,
+    /// An input that the server may see: it is not encrypted, and what depends on such inputs alone is computed in the clear.
+    #[arg(long, value_name = "NAME")]
+    public: Vec<String>,
     /// What operations cost, as `hec calibrate` writes it [default: a 2 to 3 GHz x86-64 core with AVX2].
     #[arg(long, value_name = "FILE")]
     costs: Option<PathBuf>,
@@ -144,6 +147,7 @@ impl CompileOptions {
             ("--maxpool", self.maxpool.is_some()),
             ("--batch", self.batch.is_some()),
             ("--memory", self.memory.is_some()),
+            ("--public", !self.public.is_empty()),
             ("--costs", self.costs.is_some()),
         ];
         given.into_iter().find(|(_, given)| *given).map(|(name, _)| name)

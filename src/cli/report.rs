@@ -3,7 +3,7 @@
 use hec::ir::ckks::Op;
 use hec::ir::parameters::Parameters;
 use hec::ir::program::ClientWork;
-use hec::{Escapes, Phases, Program, Traffic};
+use hec::{Escapes, Phases, Port, Program, Traffic};
 use serde_json::json;
 
 use super::score::Errors;
@@ -28,6 +28,8 @@ pub struct Report {
     /// `None` where nothing was encrypted.
     pub parameters: Option<Parameters>,
     pub scale_bits: Option<f64>,
+    /// Inputs that were not encrypted, of a program that encrypts others.
+    pub public: Vec<Port>,
     /// What the client computed after decryption, node by node.
     pub client: Vec<ClientWork>,
     /// What the range witnesses say, if there are any.
@@ -37,7 +39,10 @@ pub struct Report {
 /// log2 of the scale at which inputs are encrypted.
 pub fn input_scale_bits(program: &Program) -> Option<f64> {
     let mut nodes = program.circuit().nodes();
-    nodes.find_map(|(_, node)| if let Op::Input(input) = node.op() { Some(input.scale.log2()) } else { None })
+    nodes.find_map(|(_, node)| {
+        let Op::Input(input) = node.op() else { return None };
+        (!input.public).then(|| input.scale.log2())
+    })
 }
 
 impl Report {
@@ -80,6 +85,7 @@ impl Report {
             },
             "parameters": parameters,
             "escapes": self.escapes.iter().map(|e| json!({ "node": e.origin.as_str(), "samples": e.samples })).collect::<Vec<_>>(),
+            "public": self.public.iter().map(|port| port.name.as_str()).collect::<Vec<_>>(),
             "client": self.client.iter().map(ToString::to_string).collect::<Vec<_>>(),
         });
         format!("{value:#}")
@@ -107,6 +113,10 @@ impl Report {
             ("by the client after decryption", none_or(&self.client)),
             ("peak memory", self.peak_memory.map_or("-".to_owned(), megabytes)),
         ];
+        if !self.public.is_empty() {
+            let names = self.public.iter().map(|port| format!("\"{}\" {}", port.name.escape_debug(), port.ty));
+            rows.push(("inputs in the clear", names.collect::<Vec<_>>().join("; ")));
+        }
         for escapes in &self.escapes {
             let found = match &escapes.samples[..] {
                 [] => "all samples stayed in range".to_owned(),

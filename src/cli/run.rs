@@ -152,6 +152,7 @@ fn report(
         peak_memory: hec::memory::peak_resident_bytes(),
         parameters: program.map(|program| program.parameters().clone()),
         scale_bits: program.and_then(super::report::input_scale_bits),
+        public: program.map(hec::Program::public_inputs).unwrap_or_default(),
         client: program.map(hec::Program::client_work).unwrap_or_default(),
         escapes: outcome.escapes.clone(),
     }

@@ -152,3 +152,35 @@ fn what_cannot_be_encrypted_is_listed_at_once_and_runs_in_the_clear() {
         assert_eq!(folder.names(), ["bare.onnx"]);
     }
 }
+
+#[test]
+fn a_public_input_is_not_encrypted() {
+    let folder = Folder::new();
+    let two = common::Onnx::new()
+        .input("x", &[2])
+        .input("p", &[2])
+        .node("Relu", &["p"], "factor")
+        .node("Mul", &["x", "factor"], "y")
+        .output("y");
+    folder.write("two.onnx", two.bytes());
+    folder.write("x.csv", "0.5,0.25\n1,-1\n-0.5,0.75\n0,1\n");
+    folder.write("p.csv", "4,-3\n-2,1\n0.5,3\n2,-1\n");
+    let data = ["--input", "x=x.csv", "--input", "p=p.csv"];
+    let compile = ["--public", "p", "--calibrate", "x=x.csv", "--calibrate", "p=p.csv"];
+    let said = folder.hec(&[&["compile", "two.onnx"][..], &compile].concat()).ok();
+    assert!(said.stdout.contains("inputs in the clear: \"p\" f32[1, 2]"), "{said:?}");
+    assert!(said.stdout.contains("from which the server computes relu"), "{said:?}");
+    for backend in ["plain-circuit", "he-ckks"] {
+        let report = folder.hec(&[&["run", "two.hec", "--backend", backend, "--json"][..], &data].concat()).json();
+        assert_eq!(report["public"], serde_json::json!(["p"]));
+        assert!(report["max_error"].as_f64().unwrap() < 0.01, "{report}");
+    }
+    let said = folder.hec(&[&["run", "two.onnx"][..], &data, &compile].concat()).ok();
+    assert!(said.stdout.contains("inputs in the clear"), "{said:?}");
+    let part = folder.hec(&["inspect", "two.hec", "--at", "public"]).ok().stdout;
+    assert!(part.contains("relu") && !part.contains("\"x\""), "{part}");
+    folder.hec(&["inspect", "two.onnx", "--at", "public", "--public", "z"]).error_with(&["no input \"z\"", "\"p\""]);
+    folder
+        .hec(&[&["run", "two.hec", "--public", "p"][..], &data].concat())
+        .error_with(&["--public", "compiled program"]);
+}

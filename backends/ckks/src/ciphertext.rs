@@ -3,6 +3,7 @@ pub use hec_ir::ckks::MAX_DEGREE;
 
 use crate::context::Context;
 use crate::error::Error;
+use crate::plaintext::Plaintext;
 use crate::poly::Poly;
 use crate::sampling::Seed;
 
@@ -23,6 +24,17 @@ impl Ciphertext {
     pub(crate) fn new(context: &Context, polys: Vec<Poly>, scale: Scale) -> Self {
         let level = polys.first().map_or(0, |poly| poly.limbs() - 1);
         Self { polys, level, scale, seed: None, fingerprint: *context.parameters().fingerprint() }
+    }
+
+    /// `plaintext` in the form of a ciphertext, `c_0 = m` and `c_1 = 0`: it hides nothing, and needs no key. For what is public
+    /// and meets encrypted values.
+    ///
+    /// # Errors
+    /// [`Error::Parameters`].
+    pub fn trivial(context: &Context, plaintext: Plaintext) -> Result<Self, Error> {
+        let plaintext = plaintext.transform(context)?;
+        let zero = Poly::zero(context.n(), plaintext.level + 1);
+        Ok(Self::new(context, vec![plaintext.poly, zero], plaintext.scale))
     }
 
     /// Number of polynomials minus one: 1 when fresh, more after products without relinearization.

@@ -53,25 +53,7 @@ impl Client for ClearClient {
     type Ciphertext = Clear;
 
     fn encrypt(&self, slots: &[f64], level: usize, scale: &Scale) -> Result<Clear, EngineError> {
-        let available = self.parameters.slots();
-        if slots.len() > available {
-            return Err(EngineError(format!("{} values do not fit {available} slots", slots.len())));
-        }
-        if let Some(value) = slots.iter().find(|value| !value.is_finite()) {
-            return Err(EngineError(format!("the value {value} is not finite")));
-        }
-        let input = hec_ir::ckks::Input {
-            name: String::new(),
-            layout: hec_ir::slots::Layout::Batch { shape: vec![1] },
-            level,
-            scale: scale.clone(),
-        };
-        let ty = Ckks::infer(&self.parameters, &Op::Input(input), &[]).map_err(EngineError::new)?;
-        let mut slots = slots.to_vec();
-        slots.resize(available, 0.0);
-        let fresh = Clear { slots, ty, parameters: self.parameters.clone() };
-        fits_modulus(&fresh)?;
-        Ok(fresh)
+        fresh(&self.parameters, slots, level, scale)
     }
 
     fn decrypt(&self, ciphertext: &Clear) -> Result<Vec<f64>, EngineError> {
@@ -94,6 +76,10 @@ impl Evaluator for ClearEvaluator {
 
     fn key_bytes(&self) -> u64 {
         0
+    }
+
+    fn encode(&self, slots: &[f64], level: usize, scale: &Scale) -> Result<Clear, EngineError> {
+        fresh(&self.parameters, slots, level, scale)
     }
 
     fn add(&self, a: &Clear, b: &Clear) -> Result<Clear, EngineError> {
@@ -239,6 +225,30 @@ impl Clear {
     fn with(&self, ty: Type, slots: Vec<f64>) -> Self {
         Self { slots, ty, parameters: self.parameters.clone() }
     }
+}
+
+/// An input, which is encoded and encrypted alike.
+fn fresh(parameters: &Parameters, slots: &[f64], level: usize, scale: &Scale) -> Result<Clear, EngineError> {
+    let available = parameters.slots();
+    if slots.len() > available {
+        return Err(EngineError(format!("{} values do not fit {available} slots", slots.len())));
+    }
+    if let Some(value) = slots.iter().find(|value| !value.is_finite()) {
+        return Err(EngineError(format!("the value {value} is not finite")));
+    }
+    let input = hec_ir::ckks::Input {
+        name: String::new(),
+        layout: hec_ir::slots::Layout::Batch { shape: vec![1] },
+        level,
+        scale: scale.clone(),
+        public: false,
+    };
+    let ty = Ckks::infer(parameters, &Op::Input(input), &[]).map_err(EngineError::new)?;
+    let mut slots = slots.to_vec();
+    slots.resize(available, 0.0);
+    let fresh = Clear { slots, ty, parameters: parameters.clone() };
+    fits_modulus(&fresh)?;
+    Ok(fresh)
 }
 
 fn same_parameters(expected: &Parameters, ciphertext: &Clear) -> Result<(), EngineError> {

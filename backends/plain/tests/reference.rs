@@ -62,7 +62,8 @@ fn circuit() -> ckks::Circuit {
     };
     let mut b = Builder::<Ckks>::new(Parameters::insecure_for_tests(literal).unwrap());
     let (layout, level) = (Layout::Batch { shape: vec![1, 2] }, 2);
-    let x = ckks::Op::Input(ckks::Input { name: "x".to_owned(), layout, level, scale: Scale::power_of_two(40) });
+    let (name, scale) = ("x".to_owned(), Scale::power_of_two(40));
+    let x = ckks::Op::Input(ckks::Input { name, layout, level, scale, public: false });
     let x = b.push(x, &[]).unwrap();
     let all: Arc<[u32]> = [0, 1].into();
     let block = Block { rows: all.clone(), cols: all, weights: [4, 12, 8, 16].into() };

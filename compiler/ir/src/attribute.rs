@@ -160,6 +160,20 @@ impl Attributes {
         self.with_int(name, i64::from(value))
     }
 
+    /// Adds a truth value only if it is true: what is false then reads and prints as if there were no such attribute.
+    #[must_use]
+    pub fn with_mark(self, name: &'static str, value: bool) -> Self {
+        if value { self.with_flag(name, true) } else { self }
+    }
+
+    /// Takes out a truth value that is false if it is missing.
+    ///
+    /// # Errors
+    /// If it is there, and of another kind or neither 0 nor 1.
+    pub fn mark(&mut self, name: &'static str) -> Result<bool, AttributeError> {
+        if self.iter().any(|(found, _)| found == name) { self.flag(name) } else { Ok(false) }
+    }
+
     /// Takes out a truth value.
     ///
     /// # Errors

@@ -111,7 +111,7 @@ fn deviation(answers: &[Answer]) -> f64 {
 }
 
 /// All values of one sample; those that are used up are dropped.
-pub(super) fn evaluate(
+pub(crate) fn evaluate(
     graph: &TensorGraph,
     samples: &Samples,
     sample: usize,

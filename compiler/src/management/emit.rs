@@ -53,7 +53,7 @@ impl Target for Emitter<'_> {
         let level = self.builder.context().max_level();
         let scale = Scale::power_of_two(self.plan.input_bits);
         let (name, layout) = (input.name.clone(), input.layout.clone());
-        self.push(ckks::Op::Input(ckks::Input { name, layout, level, scale }), &[])
+        self.push(ckks::Op::Input(ckks::Input { name, layout, level, scale, public: input.public }), &[])
     }
 
     fn combine(&mut self, _node: Value, x: &Value, weights: &Weights, scale: &Scale) -> Result<Value, GraphError> {

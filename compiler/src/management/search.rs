@@ -1,6 +1,7 @@
 //! The search for the cheapest plan that is precise and secure enough.
 
 use std::cmp::Ordering::Equal;
+use std::collections::BTreeSet;
 
 use hec_ir::graph::Origin;
 use hec_ir::parameters::{MAX_LIMBS, MAX_LOG_N, Ring, RingType, Security, TABLE_NAME, max_log_qp};
@@ -30,6 +31,8 @@ pub struct Goal {
     pub batch: Option<usize>,
     /// log2 of the ring degree, if only one is looked at.
     pub log_n: Option<u32>,
+    /// Inputs that are not encrypted.
+    pub public: BTreeSet<String>,
     /// Outputs that are range witnesses: they, and what only they need, have room to become much larger than expected.
     pub witnesses: Vec<String>,
     /// Ring degree and chain, if the user gives them.

@@ -231,10 +231,13 @@ impl Target for Run<'_> {
 
     fn input(&mut self, node: Value, input: &slots::Input) -> Result<Simulated, Infeasible> {
         let length = input.layout.array_length();
-        self.work.push(Work::Encrypt { count: length });
+        if !input.public {
+            self.work.push(Work::Encrypt { count: length });
+        }
         let scale = Scale::power_of_two(self.plan.input_bits);
         let bits = f64::from(self.plan.input_bits);
-        let error = noise::fresh(self.plan.ring) / bits.exp2();
+        let added = if input.public { noise::encoding(self.plan.ring) } else { noise::fresh(self.plan.ring) };
+        let error = added / bits.exp2();
         let state = State { depth: 0, degree: 1, scale, bits };
         let (bound, size) = (self.ranges.bound(node), self.ranges.size(node));
         self.require(Simulated { state, length, bound, size, error, rounding: 0.0 })

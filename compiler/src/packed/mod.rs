@@ -66,7 +66,7 @@ fn lower(steps: &Steps, chosen: &Chosen) -> Result<SlotGraph, CompileError> {
         let value = match &step.operation {
             Operation::Input(name) => {
                 let layout = Layout::Packed(shaped(&chosen.placement(index).0, step)?);
-                builder.push(slots::Op::Input(slots::Input { name: name.clone(), layout }), &[])?
+                builder.push(slots::Op::Input(slots::Input { name: name.clone(), layout, public: false }), &[])?
             }
             Operation::Linear { terms, bias } => {
                 let (to, fold) = chosen.placement(index);

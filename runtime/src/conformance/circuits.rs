@@ -7,7 +7,7 @@ use hec_ir::matrix::{Block, BlockMatrix, MatrixError};
 use hec_ir::slots::Gather;
 use hec_ir::{Builder, Scale, Value};
 
-use super::harness::{Random, SCALE_BITS, Setting, TOP, Verdict, input, run, scale};
+use super::harness::{Random, SCALE_BITS, Setting, TOP, Verdict, input, public_input, run, scale};
 use crate::engine::{Client, Engine, Evaluator};
 use crate::expand;
 
@@ -468,4 +468,55 @@ pub fn two_inputs_two_outputs<E: Engine>(engine: &E, setting: &Setting) -> Verdi
     b.output("product", product);
     b.output("y", y);
     setting.check(engine, &b.finish())
+}
+
+/// An input that is encoded and not encrypted, in every operation alone and together with one that is encrypted; what depends on
+/// it alone decrypts as well. What cannot be encoded is refused.
+///
+/// # Errors
+/// What differs.
+pub fn an_input_in_the_clear<E: Engine>(engine: &E, setting: &Setting) -> Verdict {
+    let mut random = Random::new(10);
+    let mut b = setting.builder()?;
+    let x = input(&mut b, "x", 3, TOP, scale())?;
+    let p = public_input(&mut b, "p", 3, TOP, scale())?;
+    let sum = b.push(Op::Add, &[x, p])?;
+    let difference = b.push(Op::Subtract, &[p, x])?;
+    let product = b.push(Op::Multiply, &[p, x])?;
+    let higher = b.push(Op::Multiply, &[product, p])?;
+    let product = b.push(Op::Relinearize, &[product])?;
+    let product = b.push(Op::Rescale, &[product])?;
+    let all = b.push(Op::Concat, &[x, p])?;
+    let combined = b.push(dense(2, 6, &mut random)?, &[all])?;
+    let square = b.push(Op::Square, &[p])?;
+    let square = b.push(Op::Relinearize, &[square])?;
+    let lower = b.push(Op::DropLevel(DropLevel { levels: 2 }), &[p])?;
+    for (name, value) in [
+        ("p", p),
+        ("x + p", sum),
+        ("p - x", difference),
+        ("p x", product),
+        ("p x p", higher),
+        ("combined", combined),
+        ("p^2", square),
+        ("p, lower", lower),
+    ] {
+        b.output(name, value);
+    }
+    let circuit = b.finish();
+    setting.check(engine, &circuit)?;
+
+    let (_, evaluator) = engine.generate(&circuit)?;
+    let slots = setting.parameters()?.slots();
+    for (what, values, level) in [
+        ("a value that is not finite", vec![f64::NAN], TOP),
+        ("a value that does not fit", vec![1e9; slots], 0),
+        ("more values than slots", vec![0.0; slots + 1], TOP),
+        ("a level above the chain", vec![0.0], TOP + 1),
+    ] {
+        if evaluator.encode(&values, level, &scale()).is_ok() {
+            return Err(format!("{what} was encoded").into());
+        }
+    }
+    Ok(())
 }

@@ -7,7 +7,7 @@ use hec_ir::slots::Layout;
 use hec_ir::{Builder, Scale, Value};
 
 use super::meaning::{Vectors, meaning};
-use crate::engine::{Client, Engine};
+use crate::engine::{Client, Engine, Evaluator};
 use crate::executor::execute;
 use crate::progress::Silent;
 
@@ -110,10 +110,22 @@ pub(super) fn input(
     scale: Scale,
 ) -> Result<Value, hec_ir::graph::GraphError> {
     let layout = Layout::Batch { shape: vec![length] };
-    builder.push(Op::Input(Input { name: name.to_owned(), layout, level, scale }), &[])
+    builder.push(Op::Input(Input { name: name.to_owned(), layout, level, scale, public: false }), &[])
 }
 
-/// Encrypts, executes and decrypts.
+/// The same in the clear.
+pub(super) fn public_input(
+    builder: &mut Builder<Ckks>,
+    name: &str,
+    length: usize,
+    level: usize,
+    scale: Scale,
+) -> Result<Value, hec_ir::graph::GraphError> {
+    let layout = Layout::Batch { shape: vec![length] };
+    builder.push(Op::Input(Input { name: name.to_owned(), layout, level, scale, public: true }), &[])
+}
+
+/// Encrypts (or encodes what is public), executes and decrypts.
 pub(super) fn run<E: Engine>(
     engine: &E,
     circuit: &Circuit,
@@ -121,11 +133,14 @@ pub(super) fn run<E: Engine>(
 ) -> Result<Vec<(String, Vectors)>, Box<dyn Error + Send + Sync>> {
     let (client, evaluator) = engine.generate(circuit)?;
     let mut encrypted = BTreeMap::new();
-    for (value, name) in circuit.inputs() {
-        let ty = circuit.ty(value);
+    for (_, node) in circuit.nodes() {
+        let Op::Input(Input { name, level, scale, public, .. }) = node.op() else { continue };
         let vectors = inputs.get(name).into_iter().flatten();
-        let array = vectors.map(|vector| client.encrypt(vector, ty.level, &ty.scale)).collect::<Result<_, _>>()?;
-        encrypted.insert(name.to_owned(), array);
+        let each = |vector: &Vec<f64>| match public {
+            true => evaluator.encode(vector, *level, scale),
+            false => client.encrypt(vector, *level, scale),
+        };
+        encrypted.insert(name.clone(), vectors.map(each).collect::<Result<_, _>>()?);
     }
     let outputs = execute(circuit, &evaluator, encrypted, &Silent)?;
     let mut decrypted = Vec::new();

@@ -167,7 +167,7 @@ pub fn packed_batches<E: Engine>(engine: &E, setting: &Setting) -> Verdict {
 
     let mut b = setting.builder()?;
     let layout = Layout::Packed(from.clone());
-    let x = ckks::Input { name: "x".to_owned(), layout, level: TOP - 3, scale: scale() };
+    let x = ckks::Input { name: "x".to_owned(), layout, level: TOP - 3, scale: scale(), public: false };
     let x = b.push(Op::Input(x), &[])?;
     let y = push(&mut b, x, LinearMap::new(matrix.clone(), bias.clone(), from, to, Fold::Full { period: 8 })?, 2)?;
     b.output("y", y);

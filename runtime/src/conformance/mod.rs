@@ -56,6 +56,7 @@ macro_rules! conformance {
             polynomial_of_degree_four
             network
             two_inputs_two_outputs
+            an_input_in_the_clear
             batches
             refuses_unequal_levels
             refuses_unequal_scales

@@ -115,6 +115,11 @@ impl Evaluator for CkksEvaluator {
         (relinearization + rotations) as u64
     }
 
+    fn encode(&self, slots: &[f64], level: usize, scale: &Scale) -> Result<Ciphertext, EngineError> {
+        let plaintext = self.context.encode(slots, level, scale).map_err(EngineError::new)?;
+        Ciphertext::trivial(&self.context, plaintext).map_err(EngineError::new)
+    }
+
     fn add(&self, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext, EngineError> {
         let degree = a.degree().max(b.degree());
         evaluate::add(&self.context, &self.padded(a, degree), &self.padded(b, degree)).map_err(EngineError::new)

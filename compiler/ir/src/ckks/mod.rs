@@ -43,7 +43,7 @@ const MAX_SCALE_EXPONENT: u32 = 1 << 28;
 /// An operation on arrays of ciphertexts.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Op {
-    /// Freshly encrypted input.
+    /// Freshly encrypted input, or one in the clear that the evaluator encodes.
     Input(Input),
     /// Integer-weighted sums across the array, and a bias.
     Combine(Combine),
@@ -82,6 +82,8 @@ pub struct Input {
     pub level: usize,
     /// The scale it is encoded at.
     pub scale: Scale,
+    /// Whether the server may see it: the evaluator then encodes it, and nobody encrypts it.
+    pub public: bool,
 }
 
 /// `y[r] = sum_c M[r, c] x[c] / weight_scale + bias[r]`, in every slot alike.
@@ -234,7 +236,8 @@ impl Dialect for Ckks {
         match op {
             Op::Input(input) => {
                 let named = input.layout.attributes(none.with_text("name", input.name.as_str()));
-                ("input", named.with_int("level", input.level as i64).with_scale("scale", input.scale.clone()))
+                let encoded = named.with_int("level", input.level as i64).with_scale("scale", input.scale.clone());
+                ("input", encoded.with_mark("public", input.public))
             }
             Op::Combine(combine) => (
                 "combine",
@@ -268,6 +271,7 @@ impl Dialect for Ckks {
                 layout: Layout::from_attributes(a)?,
                 level: a.size("level")?,
                 scale: a.scale("scale")?,
+                public: a.mark("public")?,
             }),
             "combine" => Op::Combine(Combine {
                 matrix: a.int_matrix("matrix")?,
@@ -449,6 +453,7 @@ mod tests {
             layout: Layout::Batch { shape: vec![1, length] },
             level: 0,
             scale: Scale::power_of_two(20),
+            public: false,
         };
         let mut x = builder.push(Op::Input(input(1)), &[]).unwrap();
         for _ in 0..24 {

@@ -33,11 +33,12 @@ pub(super) fn program(bytes: &[u8]) -> Result<Program, ProgramError> {
     let source = graph::<Tensors>((), message.source.ok_or_else(|| missing("source graph"))?, &blobs)?;
     let circuit = graph::<Ckks>(parameters, message.circuit.ok_or_else(|| missing("circuit"))?, &blobs)?;
     let client = message.client.map(|client| graph::<Tensors>((), client, &blobs)).transpose()?;
+    let public = message.public.map(|public| graph::<Tensors>((), public, &blobs)).transpose()?;
     let guard = |g: wire::Guard| Guard { name: g.name, origin: g.origin.into(), limit: g.limit };
     let guards = message.guards.into_iter().map(guard).collect();
     let own = |n: wire::Normalisation| (n.name, Normalisation { offset: n.offset, divisor: n.divisor });
     let normalisation = message.normalisation.into_iter().map(own).collect();
-    let program = Program::assemble(source, circuit, client, guards)?.with_normalisation(normalisation)?;
+    let program = Program::with_public(source, circuit, public, client, guards)?.with_normalisation(normalisation)?;
     Ok(Program { annotations: message.annotations, ..program })
 }
 

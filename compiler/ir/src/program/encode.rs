@@ -17,6 +17,7 @@ pub(super) fn program(program: &Program) -> Vec<u8> {
         source: Some(graph(program.source(), &mut blobs)),
         circuit: Some(graph(program.circuit(), &mut blobs)),
         client: program.client().map(|client| graph(client, &mut blobs)),
+        public: program.public().map(|public| graph(public, &mut blobs)),
         blobs: blobs.list,
         guards: program.guards().iter().map(guard).collect(),
         normalisation: program.normalisation().iter().map(normalisation).collect(),

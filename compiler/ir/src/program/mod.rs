@@ -2,7 +2,8 @@
 //!
 //! A program file is `HECPROG\0`, a version, the BLAKE3 digest of what follows, and a protobuf message (prost messages) of the
 //! source graph, the circuit, the parameters and, if the model ends in operations that encrypted arithmetic cannot do, the
-//! client graph: what the client computes from the circuit's decrypted outputs. Types are not stored: reading rebuilds
+//! client graph: what the client computes from the circuit's decrypted outputs. If some inputs are public there is a public
+//! graph as well: what the server computes from those in the clear. Types are not stored: reading rebuilds
 //! every node, so a file can only hold graphs that the dialects accept, under parameters that the security table accepts.
 
 mod decode;
@@ -22,13 +23,14 @@ use crate::tensor::{self, TensorGraph, TensorType};
 pub struct Program {
     source: TensorGraph,
     circuit: Circuit,
+    public: Option<TensorGraph>,
     client: Option<TensorGraph>,
     guards: Vec<Guard>,
     normalisation: BTreeMap<String, Normalisation>,
     annotations: BTreeMap<String, String>,
 }
 
-/// What one node of the model has left for the client to do after decryption.
+/// What one node of the model has left for the client to do after decryption, or for the server to do in the clear.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientWork {
     /// The model's node.
@@ -153,7 +155,7 @@ impl Program {
     /// # Errors
     /// [`ProgramError::Signature`] if their inputs or outputs differ in name, order or number of elements.
     pub fn new(source: TensorGraph, circuit: Circuit) -> Result<Self, ProgramError> {
-        Self::assemble(source, circuit, None, Vec::new())
+        Self::with_public(source, circuit, None, None, Vec::new())
     }
 
     /// The same, where the circuit's outputs are not yet those of the model: `client` computes these from them. It has an
@@ -163,7 +165,7 @@ impl Program {
     /// As [`Program::new`], and if the client graph's inputs are not the circuit's outputs, its outputs not the model's, or
     /// if it has an operation that nobody can compute.
     pub fn with_client(source: TensorGraph, circuit: Circuit, client: TensorGraph) -> Result<Self, ProgramError> {
-        Self::assemble(source, circuit, Some(client), Vec::new())
+        Self::with_public(source, circuit, None, Some(client), Vec::new())
     }
 
     /// The same with range witnesses, which are the circuit's last outputs. `client` may be missing.
@@ -176,25 +178,44 @@ impl Program {
         client: Option<TensorGraph>,
         guards: Vec<Guard>,
     ) -> Result<Self, ProgramError> {
-        Self::assemble(source, circuit, client, guards)
+        Self::with_public(source, circuit, None, client, guards)
     }
 
-    fn assemble(
+    /// The same, where some inputs are public: `public` has these as its inputs, and its outputs are the circuit's inputs that
+    /// are marked as public. The other inputs of the model are those of the circuit that are encrypted.
+    ///
+    /// # Errors
+    /// As [`Program::with_client`], and if the public graph's inputs are not the model's, its outputs not the circuit's public
+    /// inputs, or if it has an operation that nobody can compute.
+    pub fn with_public(
         source: TensorGraph,
         circuit: Circuit,
+        public: Option<TensorGraph>,
         client: Option<TensorGraph>,
         guards: Vec<Guard>,
     ) -> Result<Self, ProgramError> {
-        let program =
-            Self { source, circuit, client, guards, normalisation: BTreeMap::new(), annotations: BTreeMap::new() };
+        let normalisation = BTreeMap::new();
+        let program = Self { source, circuit, public, client, guards, normalisation, annotations: BTreeMap::new() };
         if let Some(guard) = program.guards.iter().find(|guard| !(guard.limit >= 1.0 && guard.limit.is_finite())) {
             return Err(ProgramError::Invalid(format!("the limit of guard \"{}\" is no number from 1", guard.name)));
         }
         let circuit = &program.circuit;
         let layouts = ckks::layouts(circuit);
         let elements = |v: Value| layouts[v.index()].as_ref().map_or(circuit.ty(v).length, |p| p.elements());
-        let found = circuit.inputs().map(|(value, name)| (name.to_owned(), elements(value)));
-        same("inputs", lengths(program.inputs()), found)?;
+        let inputs = |public: bool| {
+            let elements = &elements;
+            let input = move |(value, node): (Value, &crate::Node<crate::ckks::Ckks>)| {
+                let Op::Input(input) = node.op() else { return None };
+                (input.public == public).then(|| (input.name.clone(), elements(value)))
+            };
+            circuit.nodes().filter_map(input)
+        };
+        same("inputs", lengths(program.private_inputs()), inputs(false))?;
+        let cut = program.public.as_ref().map_or_else(Vec::new, Port::outputs_of);
+        same("public inputs", lengths(cut), inputs(true))?;
+        if let Some(public) = &program.public {
+            program.check_public(public)?;
+        }
         let found = circuit.outputs().iter().map(|o| (o.name.clone(), elements(o.value)));
         let decrypted = program.decrypted().into_iter().chain(program.guards.iter().map(Guard::port));
         same("outputs", lengths(decrypted.collect()), found)?;
@@ -224,6 +245,36 @@ impl Program {
         Ok(program)
     }
 
+    /// Whether the public graph can be evaluated, and belongs to the model.
+    fn check_public(&self, public: &TensorGraph) -> Result<(), ProgramError> {
+        let own = self.inputs();
+        let ports = Port::inputs_of(public);
+        if let Some(port) = ports.iter().find(|port| !own.contains(port)) {
+            let (expected, found) = (typed(&own), typed(std::slice::from_ref(port)));
+            return Err(ProgramError::Signature { what: "public inputs", expected, found });
+        }
+        if let Some((_, node)) = public.nodes().find(|(_, node)| node.ty().known().is_none()) {
+            let origin = node.origin().as_str().escape_debug();
+            return Err(ProgramError::Invalid(format!("node \"{origin}\" of the public inputs cannot be computed")));
+        }
+        if ports.is_empty() {
+            return Err(ProgramError::Invalid(
+                "nothing is public, but something is computed from public inputs".to_owned(),
+            ));
+        }
+        let mut names = BTreeSet::new();
+        if let Some(port) = ports.iter().find(|port| !names.insert(&port.name)) {
+            let name = port.name.escape_debug();
+            return Err(ProgramError::Invalid(format!("two public inputs have the name \"{name}\"")));
+        }
+        let mut names: BTreeSet<String> = self.private_inputs().into_iter().map(|port| port.name).collect();
+        if let Some(output) = public.outputs().iter().find(|output| !names.insert(output.name.clone())) {
+            let name = output.name.escape_debug();
+            return Err(ProgramError::Invalid(format!("two inputs of the circuit have the name \"{name}\"")));
+        }
+        Ok(())
+    }
+
     /// The model as it was imported: its meaning.
     pub fn source(&self) -> &TensorGraph {
         &self.source
@@ -249,6 +300,23 @@ impl Program {
         Port::outputs_of(&self.source)
     }
 
+    /// What the server computes in the clear from the public inputs, if there are any: its inputs are these, its outputs those
+    /// inputs of the circuit that the evaluator encodes.
+    pub fn public(&self) -> Option<&TensorGraph> {
+        self.public.as_ref()
+    }
+
+    /// What the user gives in the clear.
+    pub fn public_inputs(&self) -> Vec<Port> {
+        self.public.as_ref().map_or_else(Vec::new, Port::inputs_of)
+    }
+
+    /// What the user gives encrypted.
+    pub fn private_inputs(&self) -> Vec<Port> {
+        let public = self.public_inputs();
+        self.inputs().into_iter().filter(|port| public.iter().all(|other| other.name != port.name)).collect()
+    }
+
     /// What the client computes from the circuit's decrypted outputs, if those are not the model's outputs already.
     pub fn client(&self) -> Option<&TensorGraph> {
         self.client.as_ref()
@@ -266,27 +334,21 @@ impl Program {
 
     /// The client's work after decryption, node by node of the model.
     pub fn client_work(&self) -> Vec<ClientWork> {
-        let mut all: Vec<ClientWork> = Vec::new();
-        for (_, node) in self.client.iter().flat_map(TensorGraph::nodes) {
-            if matches!(node.op(), tensor::Op::Input(_) | tensor::Op::Constant(_)) {
-                continue;
-            }
-            let (origin, name) = (node.origin(), node.op().name());
-            match all.iter_mut().find(|work| work.origin == *origin) {
-                Some(work) if work.operations.contains(&name) => {}
-                Some(work) => work.operations.push(name),
-                None => all.push(ClientWork { origin: origin.clone(), operations: vec![name] }),
-            }
-        }
-        all
+        work(self.client.as_ref())
+    }
+
+    /// The server's work in the clear, node by node of the model.
+    pub fn public_work(&self) -> Vec<ClientWork> {
+        work(self.public.as_ref())
     }
 
     /// The same program, whose circuit takes inputs as `normalisation` makes them. Those of other names are taken as they are.
     ///
     /// # Errors
-    /// If there is no such input, or not a finite offset and divisor for each of its elements.
+    /// If the circuit has no such input, or not a finite offset and divisor for each of its elements.
     pub fn with_normalisation(mut self, normalisation: BTreeMap<String, Normalisation>) -> Result<Self, ProgramError> {
-        let ports = self.inputs();
+        let mut ports = self.private_inputs();
+        ports.extend(self.public.iter().flat_map(Port::outputs_of));
         for (name, own) in &normalisation {
             let elements = ports.iter().find(|port| port.name == *name).map(|port| port.ty.elements());
             let complete = elements == Some(own.offset.len()) && elements == Some(own.divisor.len());
@@ -364,6 +426,22 @@ impl Program {
     pub fn recognises(bytes: &[u8]) -> bool {
         bytes.starts_with(MAGIC)
     }
+}
+
+fn work(graph: Option<&TensorGraph>) -> Vec<ClientWork> {
+    let mut all: Vec<ClientWork> = Vec::new();
+    for (_, node) in graph.into_iter().flat_map(TensorGraph::nodes) {
+        if matches!(node.op(), tensor::Op::Input(_) | tensor::Op::Constant(_)) {
+            continue;
+        }
+        let (origin, name) = (node.origin(), node.op().name());
+        match all.iter_mut().find(|work| work.origin == *origin) {
+            Some(work) if work.operations.contains(&name) => {}
+            Some(work) => work.operations.push(name),
+            None => all.push(ClientWork { origin: origin.clone(), operations: vec![name] }),
+        }
+    }
+    all
 }
 
 fn lengths(ports: Vec<Port>) -> impl Iterator<Item = (String, usize)> {

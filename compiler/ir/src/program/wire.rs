@@ -23,6 +23,9 @@ pub struct Program {
     pub guards: Vec<Guard>,
     #[prost(message, repeated, tag = "8")]
     pub normalisation: Vec<Normalisation>,
+    /// What the server computes in the clear, from the public inputs, for the circuit.
+    #[prost(message, optional, tag = "9")]
+    pub public: Option<Graph>,
 }
 
 /// What the client does to an input before it encrypts.

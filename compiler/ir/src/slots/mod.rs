@@ -50,6 +50,8 @@ pub struct Input {
     pub name: String,
     /// How the sample lies in the slots.
     pub layout: Layout,
+    /// Whether the server may see it: it is then not encrypted.
+    pub public: bool,
 }
 
 /// A matrix across the array, and a bias.
@@ -148,7 +150,10 @@ impl Dialect for Slots {
     fn describe(op: &Op) -> (&'static str, Attributes) {
         let none = Attributes::new();
         match op {
-            Op::Input(input) => ("input", input.layout.attributes(none.with_text("name", input.name.as_str()))),
+            Op::Input(input) => {
+                let named = input.layout.attributes(none.with_text("name", input.name.as_str()));
+                ("input", named.with_mark("public", input.public))
+            }
             Op::Combine(Combine { matrix, bias }) => {
                 ("combine", none.with_matrix("matrix", matrix.clone()).with_floats("bias", bias.clone()))
             }
@@ -168,7 +173,11 @@ impl Dialect for Slots {
     fn rebuild(name: &str, mut attributes: Attributes) -> Result<Op, AttributeError> {
         let a = &mut attributes;
         let op = match name {
-            "input" => Op::Input(Input { name: a.text("name")?, layout: Layout::from_attributes(a)? }),
+            "input" => Op::Input(Input {
+                name: a.text("name")?,
+                layout: Layout::from_attributes(a)?,
+                public: a.mark("public")?,
+            }),
             "combine" => Op::Combine(Combine { matrix: a.matrix("matrix")?, bias: a.floats("bias")? }),
             "multiply" => Op::Multiply,
             "square" => Op::Square,
