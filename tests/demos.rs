@@ -165,7 +165,7 @@ fn two_inputs() {
 
 #[test]
 fn two_outputs() {
-    let (circuit, answers) = check("two-outputs", &[Rung::Degree(2); 2], 6, 40);
+    let (circuit, answers) = check("two-outputs", &[Rung::Degree(4), Rung::Degree(8)], 15, 96);
     let error = difference(&circuit["centre"], &answers["centre"]);
     assert!(error < 0.1, "the regression is off by {error}");
 }

@@ -14,6 +14,7 @@ use ndarray_npy::ReadNpyExt;
 use zip::ZipArchive;
 
 struct Pipeline {
+    name: String,
     model: Vec<u8>,
     inputs: ArrayD<f64>,
     expected: Vec<ArrayD<f64>>,
@@ -33,6 +34,7 @@ impl Pipeline {
             single.or_else(|_| ArrayD::<f64>::read_npy(Cursor::new(&bytes))).unwrap()
         };
         Self {
+            name: name.to_owned(),
             model: bytes("model.onnx").unwrap(),
             inputs: array(bytes("input_0.npy").unwrap()),
             expected: (0..).map_while(|i| bytes(&format!("output_{i}.npy"))).map(array).collect(),
@@ -67,12 +69,17 @@ impl Pipeline {
         let calibration = self.calibration();
         let input_range = calibration.iter().fold((f64::MAX, f64::MIN), |(lo, hi), &x| (lo.min(x), hi.max(x)));
         model = model.without_dead_nodes();
+        // Models that answer with numbers.
+        let numbers = self.name.ends_with("regressor");
         hec::compile(
             &model,
             &Options {
                 input_range,
                 precision: 5.0,
-                approximation: hec::Approximation { max_output_error: Some(0.1), ..hec::Approximation::default() },
+                approximation: hec::Approximation {
+                    max_output_error: numbers.then_some(0.05),
+                    ..hec::Approximation::default()
+                },
                 calibration: BTreeMap::from([(name, calibration)]),
                 ..Options::default()
             },

@@ -14,7 +14,7 @@ use hec_ir::tensor::{Binary, Constant, Op, Tensor, TensorGraph, TensorType, Tens
 use crate::error::CompileError;
 use crate::ranges::Samples;
 
-/// Elements of which the largest is so many times as large as the smallest are brought to one size.
+/// If the largest element is more than so many times as large as the median one, all are brought to one size.
 const UNLIKE: f64 = 16.0;
 /// Fewer samples than this show no range.
 const MIN_SAMPLES: usize = 16;
@@ -61,8 +61,12 @@ fn ends(all: &[f64], elements: usize) -> Vec<(f64, f64)> {
 }
 
 fn unlike(ends: &[(f64, f64)]) -> bool {
-    let sizes = || ends.iter().map(|(low, high)| low.abs().max(high.abs())).filter(|size| *size > 0.0);
-    sizes().fold(0.0, f64::max) > UNLIKE * sizes().fold(f64::INFINITY, f64::min)
+    let sizes = ends.iter().map(|(low, high)| low.abs().max(high.abs())).filter(|size| *size > 0.0);
+    let mut sizes: Vec<f64> = sizes.collect();
+    sizes.sort_by(f64::total_cmp);
+    // Not the smallest: pixels at an image's edge are nearly always 0, and matter as little.
+    let middle = sizes.get(sizes.len() / 2).copied().unwrap_or(0.0);
+    sizes.last().is_some_and(|&largest| largest > UNLIKE * middle)
 }
 
 fn normalisation(ends: &[(f64, f64)]) -> Normalisation {

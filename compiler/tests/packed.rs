@@ -238,6 +238,8 @@ fn what_cannot_be_packed_is_listed() {
     let x = m.push("first", Unary::Relu, &[x]);
     let x = m.dense("dense", x, 4, 4);
     let x = m.push("second", Unary::Sigmoid, &[x]);
+    // A sigmoid at the end would be the client's.
+    let x = m.dense("last", x, 4, 2);
     match compile(&m.finish(x), &packed_options()) {
         Err(CompileError::Unsupported { nodes }) => {
             assert_eq!(nodes.iter().map(|n| n.origin.as_str()).collect::<Vec<_>>(), ["first", "second"]);
