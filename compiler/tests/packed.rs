@@ -1,4 +1,5 @@
 //! The packed layout: what the slots hold is what the tensors hold, whatever the layouts; and what circuits come to.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod common;
 

@@ -44,7 +44,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let (subject, card) = files::read(&arguments.file)?;
     let start = Instant::now();
     let program = match subject {
-        files::Subject::Program(program) => program,
+        files::Subject::Program(program) => *program,
         files::Subject::Model(model) => {
             let program = files::compile(&model, card.as_ref(), &arguments.options)?.program;
             console::print(&format!("compiled in {:.1} s", start.elapsed().as_secs_f64()));

@@ -24,7 +24,7 @@ pub enum Subject {
     /// From an ONNX file.
     Model(TensorGraph),
     /// From a program file.
-    Program(Program),
+    Program(Box<Program>),
 }
 
 /// Reads `path`, whichever of the two it is, with its card (a program carries its own).
@@ -34,7 +34,7 @@ pub fn read(path: &Path) -> Result<(Subject, Option<Card>), Failure> {
         let program = Program::from_bytes(&bytes).map_err(|e| format!("{}: {e}", path.display()))?;
         let card = program.annotation(CARD).map(|text| Card::parse(text, Path::new("")));
         let card = card.transpose().map_err(|e| format!("{}: the card inside: {e}", path.display()))?;
-        return Ok((Subject::Program(program), card));
+        return Ok((Subject::Program(program.into()), card));
     }
     let mut beside = |data: &hec::ExternalData| read_beside(path, data);
     let model = hec::import_with(&bytes, &ImportOptions::default(), &mut beside);

@@ -62,7 +62,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         (plain.clone(), None)
     } else {
         let program = match &subject {
-            files::Subject::Program(program) => program.clone(),
+            files::Subject::Program(program) => (**program).clone(),
             files::Subject::Model(model) => {
                 let compiled = files::compile(model, card.as_ref(), &arguments.options)?;
                 bar.suspend(|| console::say(&compiled.decisions.to_string()));

@@ -78,7 +78,7 @@ const TABULAR: [&str; 3] = ["breast-cancer", "diabetes", "digits"];
 #[test]
 fn every_model_answers_what_onnx_runtime_does() {
     for (folder, expected) in MODELS {
-        for path in models(folder).into_iter().filter(|path| !TABULAR.contains(&&*name(path))) {
+        for path in models(folder).into_iter().filter(|path| !TABULAR.contains(&name(path))) {
             let graph = read(&path);
             let expected = Path::new(env!("CARGO_MANIFEST_DIR")).join(expected).join(name(&path)).with_extension("npz");
             let mut npz = NpzReader::new(File::open(&expected).unwrap()).unwrap();

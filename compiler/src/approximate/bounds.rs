@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hec_ir::graph::{Node, Value};
 use hec_ir::matrix::{Block, BlockMatrix};
-use hec_ir::tensor::{Affine, Binary, Effort, Op, Pooling, Reduction, Tensor, TensorGraph, Tensors, Unary};
+use hec_ir::tensor::{Affine, Binary, Op, Pooling, Reduction, Tensor, TensorGraph, Tensors, Unary};
 
 /// The smallest and the largest value of each element.
 #[derive(Clone)]
@@ -121,10 +121,24 @@ fn of_node(graph: &TensorGraph, node: &Node<Tensors>, operands: &[&Interval], in
             };
             Some(Interval { low: end(&x.low, &x.high)?, high: end(&x.high, &x.low)? })
         }
-        op if op.effort() == Effort::Moves => rising(),
-        op => {
+        Op::Unsupported(_) | Op::ArgMax(_) | Op::Softmax(_) | Op::Where(_) | Op::Polynomial(_) | Op::Chebyshev(_) => {
+            None
+        }
+        Op::Pool(_) | Op::Reduce(_) => None,
+        Op::Reshape(_)
+        | Op::Transpose(_)
+        | Op::Expand(_)
+        | Op::Slice(_)
+        | Op::Gather(_)
+        | Op::Concat(_)
+        | Op::Pad(_) => rising(),
+        op @ (Op::Unary(_) | Op::Composite(_) | Op::Binary(_) | Op::Cast(_)) => {
             let function = op.function()?;
             let [x] = operands else { return None };
+            let positive = x.low.values().iter().all(|&low| low > 0.0);
+            if matches!(op, Op::Unary(Unary::Reciprocal | Unary::Log | Unary::Sqrt)) && !positive {
+                return None;
+            }
             let rises = matches!(op, Op::Unary(unary) if rises(*unary));
             if rises {
                 return rising();
@@ -139,7 +153,8 @@ fn of_node(graph: &TensorGraph, node: &Node<Tensors>, operands: &[&Interval], in
             };
             let low = elementwise(&x.low, &x.high, |low, high| ends(low, high, true))?;
             let high = elementwise(&x.low, &x.high, |low, high| ends(low, high, false))?;
-            Some(Interval { low, high })
+            let finite = low.values().iter().chain(high.values()).all(|x| x.is_finite());
+            finite.then_some(Interval { low, high })
         }
     }
 }
@@ -157,7 +172,9 @@ fn rises(unary: Unary) -> bool {
         Unary::Relu | Unary::Sigmoid | Unary::Tanh | Unary::Erf | Unary::Softplus | Unary::Exp => true,
         Unary::Clip { .. } | Unary::ThresholdedRelu { .. } => true,
         Unary::LeakyRelu { alpha } | Unary::HardSigmoid { alpha, .. } => alpha >= 0.0,
-        _ => false,
+        Unary::Sign | Unary::Floor | Unary::Ceil | Unary::Round | Unary::Sqrt | Unary::Log => true,
+        Unary::Neg | Unary::Abs | Unary::Reciprocal | Unary::Sin | Unary::Cos => false,
+        Unary::Elu { .. } | Unary::Selu { .. } | Unary::Celu { .. } => false,
     }
 }
 
