@@ -6,7 +6,7 @@
 //! | [`expand`] | what a composite operation means in single ciphertexts |
 //! | [`executor`] | how one circuit is evaluated, without any secret |
 //! | [`batch`] | how samples go in and come out: keys, packing, encryption, evaluation, decryption |
-//! | [`reference`] | what a tensor graph means in the clear: whole models, and what a client does after decryption |
+//! | [`mod@reference`] | what a tensor graph means in the clear: whole models, and what a client does after decryption |
 //! | [`backend`] | what the command line calls, whatever the engine |
 //! | `conformance` | what every engine must compute and refuse (feature `conformance`) |
 //!

@@ -1,8 +1,8 @@
 //! Packing one sample into few vectors: which linear maps there are, how each value lies, and the slot graph.
 //!
-//! [`steps`] reads the tensor graph as linear maps and elementwise operations; what only moves elements goes into the maps that read it.
-//! Values that meet elementwise lie alike: they are one *class* ([`classes`]). [`choose`] gives each class a layout out of its
-//! [`candidates`], such that all maps together cost least. [`lower`] then is one walk over the steps.
+//! `steps` reads the tensor graph as linear maps and elementwise operations; what only moves elements goes into the maps that read it.
+//! Values that meet elementwise lie alike: they are one *class* (`classes`). `choose` gives each class a layout out of its
+//! `candidates`, such that all maps together cost least. `lower` then is one walk over the steps.
 
 mod candidates;
 mod choose;
