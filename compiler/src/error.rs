@@ -1,8 +1,9 @@
 use std::fmt;
 
-use hec_ir::graph::{GraphError, Origin, TypeError};
+use hec_ir::graph::{GraphError, Node, Origin, TypeError};
 use hec_ir::parameters::ParameterError;
 use hec_ir::program::ProgramError;
+use hec_ir::tensor::{Op, Tensors};
 
 use crate::approximate::Summary;
 use crate::management::SearchError;
@@ -83,6 +84,15 @@ pub struct Obstacle {
     pub origin: Origin,
     /// Why, and what to do.
     pub reason: String,
+}
+
+impl Obstacle {
+    /// Why an operator that is not supported stands in the way; `None` for what only follows from another.
+    pub(crate) fn unsupported(node: &Node<Tensors>) -> Option<Self> {
+        let Op::Unsupported(op) = node.op() else { return None };
+        let reason = format!("operator {}: {}", op.operator, op.reason);
+        (!op.is_consequence()).then(|| Self { origin: node.origin().clone(), reason })
+    }
 }
 
 impl fmt::Display for Obstacle {

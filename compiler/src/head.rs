@@ -236,7 +236,7 @@ impl<'a> Cut<'a> {
             self.rest.output(&output.name, self.in_rest[&output.value]);
         }
         let public = self.public.finish().without_dead_nodes();
-        let nodes: Vec<Obstacle> = public.nodes().filter_map(|(_, node)| unsupported(node)).collect();
+        let nodes: Vec<Obstacle> = public.nodes().filter_map(|(_, node)| Obstacle::unsupported(node)).collect();
         if !nodes.is_empty() {
             return Err(CompileError::Unsupported { nodes });
         }
@@ -287,7 +287,7 @@ impl<'a> Cut<'a> {
     /// What stands in the way of a public value: the operations that are not supported, or `otherwise`.
     fn unknown(&self, otherwise: Obstacle) -> CompileError {
         let open = self.graph.nodes().filter(|(value, _)| self.whose[value.index()] != Whose::Private);
-        let nodes: Vec<Obstacle> = open.filter_map(|(_, node)| unsupported(node)).collect();
+        let nodes: Vec<Obstacle> = open.filter_map(|(_, node)| Obstacle::unsupported(node)).collect();
         CompileError::Unsupported { nodes: if nodes.is_empty() { vec![otherwise] } else { nodes } }
     }
 
@@ -303,12 +303,6 @@ impl<'a> Cut<'a> {
         }
         name
     }
-}
-
-fn unsupported(node: &Node<Tensors>) -> Option<Obstacle> {
-    let Op::Unsupported(op) = node.op() else { return None };
-    let reason = format!("operator {}: {}", op.operator, op.reason);
-    (!op.is_consequence()).then(|| Obstacle { origin: node.origin().clone(), reason })
 }
 
 fn is_float(node: &Node<Tensors>) -> bool {

@@ -40,7 +40,6 @@ use hec_ir::parameters::{Literal, ParameterError, Parameters, PrimeSearch, Ring,
 use hec_ir::slots::SlotGraph;
 use hec_ir::tensor::TensorGraph;
 
-use approximate::Approximation;
 use management::{Goal, Simulation};
 use ranges::Ranges;
 use weights::Weights;
@@ -76,8 +75,8 @@ pub fn compile(model: &TensorGraph, options: &Options) -> Result<Compilation, Co
         Some(normalised) => (&normalised.graph, &normalised.samples, (-1.0, 1.0)),
         None => (server, given, options.input_range),
     };
-    let asked = Approximation { input_range, ..options.approximation.clone() };
-    let approximated = approximate::run(&passes::run(server)?, client.as_ref(), calibration, &asked)?;
+    let (cleaned, asked) = (passes::run(server)?, &options.approximation);
+    let approximated = approximate::run(&cleaned, client.as_ref(), calibration, input_range, asked)?;
     let (replaced, approximation) = approximated.map_or((None, None), |(graph, summary)| (Some(graph), Some(summary)));
     let tensor = passes::run(replaced.as_ref().unwrap_or(server))?;
     let guards = approximation.as_ref().map_or(Vec::new(), |summary| summary.guards.clone());
@@ -109,7 +108,7 @@ pub fn compile(model: &TensorGraph, options: &Options) -> Result<Compilation, Co
     let nodes = circuit.len();
     let packed = ranges::width(&slots) > 1;
     let circuit = match options.memory {
-        Some(budget) if packed => fitting(circuit, budget)?,
+        Some(budget) if packed => latency::fitting(circuit, budget)?,
         Some(budget) => tile::to_budget(&circuit, ciphertext_budget(&circuit, budget))?,
         None => circuit,
     };
@@ -167,43 +166,6 @@ pub fn lower(model: &TensorGraph) -> Result<(TensorGraph, SlotGraph), CompileErr
     let tensor = passes::run(model)?;
     let slots = pack::batch(&tensor)?;
     Ok((tensor, slots))
-}
-
-/// A packed circuit that takes no more than `budget` bytes: its few ciphertexts cannot be computed in parts, but weights can be encoded
-/// just in time, those that take most first.
-fn fitting(circuit: Circuit, budget: u64) -> Result<Circuit, CompileError> {
-    use hec_ir::ckks::{Op, encoded_weight_bytes, evaluation_key_bytes, peak_ciphertext_bytes, weight_bytes};
-    let parts = |circuit: &Circuit| {
-        [peak_ciphertext_bytes(circuit), evaluation_key_bytes(circuit), encoded_weight_bytes(circuit)]
-    };
-    let bytes = |op: &Op, ty| if let Op::Transform(t) = op { weight_bytes(&circuit, t, ty) } else { 0 };
-    let weights = circuit.nodes().map(|(value, node)| (bytes(node.op(), node.ty()), value.index()));
-    let mut transforms: Vec<(u64, usize)> = weights.filter(|(bytes, _)| *bytes > 0).collect();
-    transforms.sort_by_key(|&(bytes, index)| (std::cmp::Reverse(bytes), index));
-    for count in 0..=transforms.len() {
-        let chosen = &transforms[..count];
-        let changed = circuit.translate(circuit.context().clone(), |builder, value, node, operands| {
-            let op = if let Op::Transform(t) = node.op()
-                && chosen.iter().any(|&(_, index)| index == value.index())
-            {
-                Op::Transform(hec_ir::ckks::Transform { just_in_time: true, ..t.clone() })
-            } else {
-                node.op().clone()
-            };
-            builder.push(op, operands)
-        })?;
-        if parts(&changed).iter().sum::<u64>() <= budget {
-            return Ok(changed);
-        }
-    }
-    let [ciphertexts, keys, weights] = parts(&circuit);
-    Err(CompileError::Option {
-        name: "memory",
-        reason: format!(
-            "the packed layout takes {ciphertexts} bytes of ciphertexts, {keys} of keys, and {weights} of encoded weights, or those of \
-             one layer at a time; {budget} bytes are allowed; allow more, or take the batch layout"
-        ),
-    })
 }
 
 /// What of a budget is left for ciphertexts beside evaluation keys, weights, and what else a process takes.

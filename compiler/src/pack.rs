@@ -52,11 +52,8 @@ struct Pack<'a> {
 
 impl Pack<'_> {
     fn node(&mut self, node: &Node<Tensors>) -> Result<Option<Value>, CompileError> {
-        if let Op::Unsupported(op) = node.op() {
-            if !op.is_consequence() {
-                let reason = format!("operator {}: {}", op.operator, op.reason);
-                self.obstacles.push(Obstacle { origin: node.origin().clone(), reason });
-            }
+        if matches!(node.op(), Op::Unsupported(_)) {
+            self.obstacles.extend(Obstacle::unsupported(node));
             return Ok(None);
         }
         let Some(ty) = node.ty().known() else { return Ok(None) };

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use hec_ir::slots::LinearMap;
+use hec_ir::slots::{LinearMap, baby_and_giant_steps};
 
 use crate::cost::{CostModel, Rotations, Shape};
 
@@ -72,26 +72,13 @@ fn splits(map: &LinearMap) -> Vec<(usize, Rotations)> {
 }
 
 fn rotations(map: &LinearMap, steps: &BTreeMap<[usize; 2], BTreeSet<usize>>, baby_steps: usize) -> Rotations {
-    let (mut babies, mut giants) = (BTreeSet::new(), BTreeSet::new());
-    let mut diagonals = 0;
-    for ([to, from], steps) in steps {
-        for step in steps {
-            let (baby, giant) = (step % baby_steps, step - step % baby_steps);
-            diagonals += 1;
-            if baby != 0 {
-                babies.insert((*from, baby));
-            }
-            if giant != 0 {
-                giants.insert((*to, giant));
-            }
-        }
-    }
+    let [babies, giants] = baby_and_giant_steps(steps, baby_steps);
     let turned: BTreeSet<usize> = babies.iter().map(|(from, _)| *from).collect();
     Rotations {
         operands: turned.len(),
         babies: babies.len(),
         giants: giants.len(),
-        diagonals,
+        diagonals: steps.values().map(BTreeSet::len).sum(),
         results: map.to().vectors(),
     }
 }

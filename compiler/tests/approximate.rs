@@ -32,13 +32,14 @@ fn the_least_degree_within_the_budget_is_taken() {
     // More samples of one input than of the other: those that both have count.
     let samples = samples([("a", 200), ("b", 300)]);
     let strict = Approximation { max_accuracy_drop: Some(0.02), ..Approximation::default() };
-    let (graph, summary) = approximate::run(&model, None, &samples, &strict).expect("fits").expect("there is a ReLU");
+    let (graph, summary) =
+        approximate::run(&model, None, &samples, (0.0, 1.0), &strict).expect("fits").expect("there is a ReLU");
     assert!(approximate::sites(&graph, MaxPooling::Auto).is_empty());
     assert!(summary.within_budget() && summary.held_back == 100 && !summary.labelled);
     let [replacement] = &summary.replacements[..] else { panic!("one ReLU: {summary}") };
     assert_eq!(replacement.origin, "act");
     assert!(replacement.error.0 < 0.15 * replacement.error.1, "{summary}");
-    let again = approximate::run(&model, None, &samples, &strict).expect("fits").expect("there is a ReLU");
+    let again = approximate::run(&model, None, &samples, (0.0, 1.0), &strict).expect("fits").expect("there is a ReLU");
     assert!(again.0 == graph && again.1 == summary, "the search is not deterministic");
 }
 
@@ -49,18 +50,18 @@ fn a_budget_that_is_not_kept_is_refused_with_what_was_tried() {
     let labels = Some(vec![7; 400]);
     let asked = Approximation { max_accuracy_drop: Some(0.0), labels: labels.clone(), ..Approximation::default() };
     let (_, summary) =
-        approximate::run(&two_inputs(), None, &samples, &asked).expect("nothing is lost").expect("a ReLU");
+        approximate::run(&two_inputs(), None, &samples, (0.0, 1.0), &asked).expect("nothing is lost").expect("a ReLU");
     assert!(summary.labelled && summary.accuracy == (0.0, 0.0));
 
     let short = Approximation { labels: Some(vec![0; 399]), ..Approximation::default() };
-    let error = approximate::run(&two_inputs(), None, &samples, &short).expect_err("a label is missing");
+    let error = approximate::run(&two_inputs(), None, &samples, (0.0, 1.0), &short).expect_err("a label is missing");
     assert!(error.to_string().contains("expected a label for each of 400 samples, found 399"), "{error}");
 }
 
 #[test]
 fn few_samples_show_nothing() {
     let few = samples([("a", 15), ("b", 15)]);
-    assert_eq!(approximate::run(&two_inputs(), None, &few, &Approximation::default()), Ok(None));
+    assert_eq!(approximate::run(&two_inputs(), None, &few, (0.0, 1.0), &Approximation::default()), Ok(None));
     let options = Options { calibration: few, ..Options::default() };
     let Err(CompileError::Unsupported { nodes }) = compile(&two_inputs(), &options) else { panic!("it has a ReLU") };
     assert!(nodes[0].reason.contains("--calibrate"), "{}", nodes[0].reason);
@@ -89,7 +90,8 @@ fn every_way_to_pool_is_computable() {
         (MaxPooling::Average, "max_pool", 1.0),
     ] {
         let asked = Approximation { max_pooling, ..Approximation::default() };
-        let (graph, summary) = approximate::run(&pooled(), None, &samples, &asked).expect("fits").expect("a pool");
+        let (graph, summary) =
+            approximate::run(&pooled(), None, &samples, (0.0, 1.0), &asked).expect("fits").expect("a pool");
         assert!(approximate::sites(&graph, max_pooling).is_empty(), "{summary}");
         let pool = summary.replacements.iter().find(|r| r.origin == "pool").expect("the pool is replaced");
         assert_eq!(pool.function, function);
@@ -111,8 +113,8 @@ fn interval_bounds_hold_for_any_input_and_are_reached() {
     let mut random = common::Model::new();
     let values: Vec<f64> = (0..300).map(|_| random.random().abs().min(1.0)).collect();
     let samples = Samples::from([("x".to_owned(), values)]);
-    let asked = Approximation { input_range: (0.0, 1.0), ..Approximation::default() };
-    let (_, summary) = approximate::run(&graph, None, &samples, &asked).expect("fits").expect("a sigmoid");
+    let asked = Approximation::default();
+    let (_, summary) = approximate::run(&graph, None, &samples, (0.0, 1.0), &asked).expect("fits").expect("a sigmoid");
     let [replacement] = &summary.replacements[..] else { panic!("one sigmoid: {summary}") };
     assert_eq!(replacement.bound, Some((-2.0, 4.0)));
     assert!(-2.0 <= replacement.seen.0 && replacement.seen.1 <= 4.0);
@@ -125,7 +127,7 @@ fn interval_bounds_hold_for_any_input_and_are_reached() {
 fn if_nothing_is_good_enough_the_least_deep_of_the_best_is_shown() {
     let samples = samples([("a", 200), ("b", 200)]);
     let asked = Approximation { max_output_error: Some(1e-9), ..Approximation::default() };
-    let refused = approximate::run(&two_inputs(), None, &samples, &asked);
+    let refused = approximate::run(&two_inputs(), None, &samples, (0.0, 1.0), &asked);
     let Err(CompileError::Accuracy { summary }) = refused else { panic!("no polynomial is that close") };
     let most = summary.candidates.iter().map(|c| c.accuracy).fold(0.0, f64::max);
     let near = summary.candidates.iter().filter(|c| c.accuracy >= most - summary.allowed);

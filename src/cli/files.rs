@@ -212,8 +212,7 @@ pub fn inputs(
     limit: Option<usize>,
 ) -> Result<BTreeMap<String, SampleBatch>, Failure> {
     let default = card.filter(|_| ports.len() == 1).and_then(|card| card.input.clone());
-    let batches = Given { option: "--input", arguments, default }.samples(ports, card, limit)?;
-    Ok(batches)
+    Given { option: "--input", arguments, default }.samples(ports, card, limit)
 }
 
 /// Files of samples: `[NAME=]PATH` each, or one `.npz` with an array for every input.

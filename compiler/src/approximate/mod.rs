@@ -62,8 +62,6 @@ pub struct Approximation {
     pub labels: Option<Vec<usize>>,
     /// How maximum pooling is replaced.
     pub max_pooling: MaxPooling,
-    /// The range of the input elements, for sound bounds.
-    pub input_range: (f64, f64),
     /// Whether the circuit tells the client, with one number for each replacement and sample, that an operand left its range.
     pub guard: bool,
     /// By how many half-lengths the range that the samples show is widened.
@@ -78,7 +76,6 @@ impl Default for Approximation {
             max_output_error: None,
             labels: None,
             max_pooling: MaxPooling::Auto,
-            input_range: (0.0, 1.0),
             guard: false,
             margin: 0.25,
         }
@@ -260,7 +257,8 @@ pub(crate) fn replace(
 }
 
 /// The replaced model, what was replaced, and how the choice was made; `None` if nothing has to be replaced or there are no
-/// samples to fit on. If `client` goes on from the outputs, answers are compared after it.
+/// samples to fit on. If `client` goes on from the outputs, answers are compared after it. What is said of
+/// any input holds for elements in `input_range`.
 ///
 /// # Errors
 /// If a replacement cannot be fitted.
@@ -268,6 +266,7 @@ pub fn run(
     graph: &TensorGraph,
     client: Option<&TensorGraph>,
     samples: &Samples,
+    input_range: (f64, f64),
     asked: &Approximation,
 ) -> Result<Option<(TensorGraph, Summary)>, CompileError> {
     if traced::count(graph, samples) < MIN_SAMPLES {
@@ -279,11 +278,15 @@ pub fn run(
     if sites.is_empty() {
         return Ok(None);
     }
-    let (graph, summary) = search::climb(graph, client, &sites, samples, asked)?;
+    let (replaced, mut summary) = search::climb(graph, client, &sites, samples, asked)?;
+    let bounds = bounds::of_graph(graph, input_range);
+    for (replacement, site) in summary.replacements.iter_mut().zip(&sites) {
+        replacement.bound = bounds[site.operand(graph).index()];
+    }
     if (asked.max_accuracy_drop.is_some() || asked.max_output_error.is_some()) && !summary.within_budget() {
         return Err(CompileError::Accuracy { summary: Box::new(summary) });
     }
-    Ok(Some((graph, summary)))
+    Ok(Some((replaced, summary)))
 }
 
 /// Fewer samples than this show nothing.

@@ -12,7 +12,6 @@ use hec_ir::tensor::{Tensor, TensorGraph, TensorType};
 use rayon::prelude::*;
 
 use super::answers::{Answers, evaluate};
-use super::bounds;
 use super::traced::count;
 use super::{Approximation, DEFAULT_DROP, MIN_SAMPLES, Replaced, Replacement, Rung, Site, Targets, replace};
 use crate::error::CompileError;
@@ -226,10 +225,6 @@ pub(super) fn climb(
         let chosen = search.rungs(&best.rungs);
         let guarded = replace(graph, sites, &chosen, &search.fit, &search.targets, asked)?;
         (best.graph, guards) = (guarded.graph, guarded.guards);
-    }
-    let bounds = bounds::of_graph(graph, asked.input_range);
-    for (replacement, site) in best.replacements.iter_mut().zip(sites) {
-        replacement.bound = bounds[site.operand(graph).index()];
     }
     let summary = Summary {
         replacements: best.replacements,

@@ -109,8 +109,7 @@ pub(super) fn input(
     level: usize,
     scale: Scale,
 ) -> Result<Value, hec_ir::graph::GraphError> {
-    let layout = Layout::Batch { shape: vec![length] };
-    builder.push(Op::Input(Input { name: name.to_owned(), layout, level, scale, public: false }), &[])
+    push_input(builder, name, length, (level, scale), false)
 }
 
 /// The same in the clear.
@@ -121,8 +120,18 @@ pub(super) fn public_input(
     level: usize,
     scale: Scale,
 ) -> Result<Value, hec_ir::graph::GraphError> {
+    push_input(builder, name, length, (level, scale), true)
+}
+
+fn push_input(
+    builder: &mut Builder<Ckks>,
+    name: &str,
+    length: usize,
+    (level, scale): (usize, Scale),
+    public: bool,
+) -> Result<Value, hec_ir::graph::GraphError> {
     let layout = Layout::Batch { shape: vec![length] };
-    builder.push(Op::Input(Input { name: name.to_owned(), layout, level, scale, public: true }), &[])
+    builder.push(Op::Input(Input { name: name.to_owned(), layout, level, scale, public }), &[])
 }
 
 /// Encrypts (or encodes what is public), executes and decrypts.

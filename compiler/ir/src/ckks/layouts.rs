@@ -9,6 +9,7 @@ use crate::slots::{Layout, Packed, Place};
 /// ciphertext for each element.
 pub fn layouts(circuit: &Circuit) -> Vec<Option<Arc<Packed>>> {
     let mut all: Vec<Option<Arc<Packed>>> = Vec::with_capacity(circuit.len());
+    let mut left = MAX_JOINED;
     for (_, node) in circuit.nodes() {
         let of = |i: usize| node.operands().get(i).and_then(|operand| all[operand.index()].clone());
         all.push(match node.op() {
@@ -17,9 +18,10 @@ pub fn layouts(circuit: &Circuit) -> Vec<Option<Arc<Packed>>> {
                 Layout::Batch { .. } => None,
             },
             Op::Transform(transform) => Some(transform.map.to().clone()),
-            Op::Concat => {
-                (0..node.operands().len()).map(of).collect::<Option<Vec<_>>>().and_then(|parts| joined(&parts))
-            }
+            Op::Concat => (0..node.operands().len())
+                .map(of)
+                .collect::<Option<Vec<_>>>()
+                .and_then(|parts| joined(&parts, &mut left)),
             Op::Gather(_) => None,
             // Weights of a packed array are those of a diagonal: each vector stays where it is.
             Op::Combine(_)
@@ -36,9 +38,14 @@ pub fn layouts(circuit: &Circuit) -> Vec<Option<Arc<Packed>>> {
     all
 }
 
-/// Packed arrays one after the other, as one of all their elements.
-fn joined(parts: &[Arc<Packed>]) -> Option<Arc<Packed>> {
+/// Slots of all joined arrays of a circuit together: a file of a few bytes could ask for any number. What goes beyond has no layout.
+const MAX_JOINED: usize = 1 << 26;
+
+/// Packed arrays one after the other, as one of all their elements; `left` is how many slots there may still be.
+fn joined(parts: &[Arc<Packed>], left: &mut usize) -> Option<Arc<Packed>> {
     let period = parts.first()?.period();
+    let slots = parts.iter().fold(0usize, |sum, part| sum.saturating_add(part.vectors().saturating_mul(part.period())));
+    *left = left.checked_sub(slots)?;
     let mut table = Vec::new();
     let (mut elements, mut vectors) = (0, 0);
     for part in parts {

@@ -22,7 +22,9 @@ use crate::attribute::{AttributeError, Attributes};
 use crate::graph::{Dialect, Graph, TypeError};
 use crate::matrix::BlockMatrix;
 use crate::parameters::Parameters;
-use crate::slots::{Gather, Layout, LinearMap, combined_length, gathered_length, transformed_length};
+use crate::slots::{
+    Gather, Layout, LinearMap, baby_and_giant_steps, combined_length, gathered_length, transformed_length,
+};
 use crate::tensor::expect_operands;
 
 /// The largest degree (in the secret) that a ciphertext may reach before it is relinearised or decrypted.
@@ -119,12 +121,7 @@ impl Transform {
 
     /// As [`Transform::rotations`], each with its vector: baby steps with that of the operand, giant steps with that of the result.
     pub fn stepped(&self) -> [BTreeSet<(usize, usize)>; 2] {
-        let (mut babies, mut giants) = (BTreeSet::new(), BTreeSet::new());
-        for ([to, from], steps) in self.map.steps() {
-            babies.extend(steps.iter().map(|step| (from, step % self.baby_steps)));
-            giants.extend(steps.iter().map(|step| (to, step - step % self.baby_steps)));
-        }
-        [babies, giants].map(|steps| steps.into_iter().filter(|(_, step)| *step != 0).collect())
+        baby_and_giant_steps(&self.map.steps(), self.baby_steps)
     }
 }
 
@@ -179,6 +176,9 @@ impl Dialect for Ckks {
             Op::Input(input) => {
                 expect_operands::<_, 0>(operands)?;
                 let Input { layout, level, scale, .. } = input;
+                if let Layout::Packed(packed) = layout {
+                    fits_slots(parameters, packed.period())?;
+                }
                 Type { length: layout.array_length(), level: *level, scale: scale.clone(), degree: 1 }
             }
             Op::Combine(combine) => infer_combine(combine, expect_operands::<_, 1>(operands)?[0])?,
@@ -323,14 +323,20 @@ fn infer_transform(parameters: &Parameters, transform: &Transform, x: &Type) -> 
     let Transform { map, weight_scale, baby_steps, just_in_time: _ } = transform;
     let length = transformed_length(x.length, map)?;
     rotatable(parameters, x)?;
-    let (period, slots) = (map.period(), parameters.slots());
-    if period > slots {
-        return Err(TypeError::new(format!("{period} virtual slots do not fit vectors of {slots} slots")));
-    }
+    let period = map.period();
+    fits_slots(parameters, period)?;
     if !baby_steps.is_power_of_two() || *baby_steps > period {
         return Err(TypeError::new(format!("{baby_steps} baby steps are not a power of two of at most {period}")));
     }
     Ok(Type { length, scale: x.scale.times(weight_scale), ..x.clone() })
+}
+
+fn fits_slots(parameters: &Parameters, period: usize) -> Result<(), TypeError> {
+    let slots = parameters.slots();
+    if period > slots {
+        return Err(TypeError::new(format!("{period} virtual slots do not fit vectors of {slots} slots")));
+    }
+    Ok(())
 }
 
 /// That slots of `x` can be rotated.
@@ -440,6 +446,28 @@ mod tests {
     use super::*;
     use crate::graph::Builder;
     use crate::parameters::{Literal, PrimeSearch, RingType, Security};
+
+    #[test]
+    fn packed_inputs_fit_the_slots_and_joined_ones_the_memory() {
+        let mut search = PrimeSearch::new(11);
+        let moduli = vec![search.take(40).unwrap()];
+        let (security, ring_type) = (Security::Bits128, RingType::Standard);
+        let literal = Literal { ring_type, log_n: 11, moduli, special_primes: Vec::new(), security };
+        let mut builder = Builder::<Ckks>::new(Parameters::new(literal).unwrap());
+        let mut input = |period: usize| {
+            let layout = Layout::Packed(crate::slots::Packed::dense(&[4], period).unwrap().into());
+            let scale = Scale::power_of_two(20);
+            builder.push(Op::Input(Input { name: "x".into(), layout, level: 0, scale, public: false }), &[])
+        };
+        let error = input(2048).unwrap_err().to_string();
+        assert!(error.contains("2048 virtual slots do not fit vectors of 1024 slots"), "{error}");
+        let x = input(1024).unwrap();
+        // 2^14 slots each: the layouts of the first 4096 are known, and no memory is taken for the others.
+        let joined: Vec<_> = (0..5000).map(|_| builder.push(Op::Concat, &[x; 16]).unwrap()).collect();
+        let layouts = layouts(&builder.finish());
+        assert_eq!(layouts[joined[0].index()].as_ref().map(|layout| layout.elements()), Some(64));
+        assert!(layouts[joined[4095].index()].is_some() && layouts[joined[4096].index()].is_none());
+    }
 
     #[test]
     fn arrays_that_double_and_double_are_refused() {

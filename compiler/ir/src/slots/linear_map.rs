@@ -11,9 +11,9 @@ use crate::graph::TypeError;
 use crate::matrix::BlockMatrix;
 
 /// Weights, each for every slot that needs it: beyond this a map takes too much memory.
-const MAX_WEIGHTS: usize = 1 << 28;
+const MAX_WEIGHTS: usize = 1 << 26;
 /// Ways to place all weights that are compared; beyond this the first of a weight is taken.
-const MAX_CHOICES: usize = 1 << 28;
+const MAX_CHOICES: usize = 1 << 27;
 /// Diagonals that there could be.
 const MAX_DIAGONALS: usize = 1 << 26;
 
@@ -278,6 +278,20 @@ impl fmt::Debug for LinearMap {
         let (rows, cols) = (self.matrix.rows(), self.matrix.cols());
         write!(f, "LinearMap {{ {rows}x{cols}, {} -> {}, fold {} }}", self.from, self.to, self.fold)
     }
+}
+
+/// The steps of diagonals (by vector of the result and of the operand) cut into baby steps, the remainders by `baby_steps`, and giant
+/// steps, each with its vector: baby steps with that of the operand, giant steps with that of the result. Steps of 0 are left out.
+pub fn baby_and_giant_steps(
+    steps: &BTreeMap<[usize; 2], BTreeSet<usize>>,
+    baby_steps: usize,
+) -> [BTreeSet<(usize, usize)>; 2] {
+    let (mut babies, mut giants) = (BTreeSet::new(), BTreeSet::new());
+    for ([to, from], steps) in steps {
+        babies.extend(steps.iter().map(|step| (*from, step % baby_steps)));
+        giants.extend(steps.iter().map(|step| (*to, step - step % baby_steps)));
+    }
+    [babies, giants].map(|steps| steps.into_iter().filter(|(_, step)| *step != 0).collect())
 }
 
 /// Numbers for a vector of the result, a vector of the operand and a step.

@@ -7,7 +7,7 @@ mod linear_map;
 mod packed;
 
 pub use layout::{Layout, LayoutError};
-pub use linear_map::{Diagonals, Fold, LinearMap};
+pub use linear_map::{Diagonals, Fold, LinearMap, baby_and_giant_steps};
 pub use packed::{Digit, MAX_PERIOD, Packed, Place};
 
 use std::fmt;
