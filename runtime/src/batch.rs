@@ -1,17 +1,19 @@
 //! Samples in, samples out: keys, packing, encryption, evaluation and decryption of as many batches as it takes.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use hec_ir::ckks::{self, Op};
-use hec_ir::program::Port;
+use hec_ir::program::{Exchange, Port};
 use hec_ir::tensor::TensorGraph;
 use hec_ir::{Origin, Program};
 use rayon::prelude::*;
 
+use crate::blinding::Blinding;
 use crate::engine::{Client, Engine, EngineError, Evaluator};
 use crate::error::RunError;
-use crate::executor::{Array, execute, no_unknown_inputs};
+use crate::executor::{Aid, Array, Refresher, execute_aided, no_unknown_inputs};
 use crate::memory;
 use crate::progress::{Phase, Progress};
 use crate::reference;
@@ -58,6 +60,8 @@ pub struct Phases {
     pub encrypt: f64,
     /// Evaluation of the circuit, and of what is computed before it in the clear.
     pub evaluate: f64,
+    /// What the client computes in the middle of the run, with decryption and encryption.
+    pub rounds: f64,
     /// Decryption, decoding and unpacking, and what is left to the client to compute.
     pub decrypt: f64,
 }
@@ -71,6 +75,10 @@ pub struct Traffic {
     pub input: u64,
     /// Encrypted outputs.
     pub output: u64,
+    /// What the server sends to the client in the middle of the run.
+    pub rounds_down: u64,
+    /// What the client sends back.
+    pub rounds_up: u64,
 }
 
 /// Runs `program` on all samples of `inputs`: keys are generated once, then the samples go through in batches as large as
@@ -124,13 +132,21 @@ pub fn run_batches<E: Engine>(
         outcome.bytes.input += sizes.sum::<u64>();
 
         progress.phase(Phase::Evaluate { batch, batches });
+        let rounds = Rounds::new(&client, program);
         let results = timed(&mut outcome.seconds.evaluate, || {
             for input in input_nodes(program).filter(|input| input.public) {
                 let encoded = encode(&evaluator, input, pack(program, input, &public, &range)?)?;
                 encrypted.insert(input.name.clone(), encoded);
             }
-            execute(circuit, &evaluator, encrypted, progress)
+            let blinding = Blinding::fresh(program).map_err(RunError::Keys)?;
+            let aid = Aid { refresher: &rounds, blinding: &blinding };
+            execute_aided(circuit, &evaluator, encrypted, &aid, progress)
         })?;
+        let (seconds, traffic) = rounds.so_far();
+        (outcome.seconds.rounds, outcome.seconds.evaluate) =
+            (outcome.seconds.rounds + seconds, outcome.seconds.evaluate - seconds);
+        outcome.bytes.rounds_down += traffic.0;
+        outcome.bytes.rounds_up += traffic.1;
 
         progress.phase(Phase::Decrypt { batch, batches });
         let sizes = results.iter().flat_map(|(_, array)| array).map(|ciphertext| client.ciphertext_bytes(ciphertext));
@@ -161,6 +177,75 @@ pub fn run_batches<E: Engine>(
         outcome.outputs = timed(&mut outcome.seconds.decrypt, || finish(graph, values, &decrypted, samples))?;
     }
     Ok(outcome)
+}
+
+/// The client's side of the rounds of one batch.
+pub struct Rounds<'a, C> {
+    client: &'a C,
+    exchanges: Vec<Exchange>,
+    capacity: usize,
+    slots: usize,
+    spent: Mutex<(f64, (u64, u64))>,
+}
+
+impl<'a, C: Client<Ciphertext: Send + Sync>> Rounds<'a, C> {
+    /// For the rounds of `program`.
+    pub fn new(client: &'a C, program: &Program) -> Self {
+        let (capacity, slots) = (program.capacity(), program.parameters().slots());
+        Self { client, exchanges: program.exchanges(), capacity, slots, spent: Mutex::default() }
+    }
+
+    /// Seconds so far, and bytes down and up.
+    fn so_far(&self) -> (f64, (u64, u64)) {
+        *self.spent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn answer(
+        &self,
+        exchange: &Exchange,
+        round: usize,
+        operands: Vec<Array<C::Ciphertext>>,
+    ) -> Result<BTreeMap<String, Vec<C::Ciphertext>>, RunError> {
+        let wrong = |cause: String| RunError::Round { round, cause };
+        let mut inputs = BTreeMap::new();
+        for ((port, layout), array) in exchange.operands.iter().zip(operands) {
+            let decrypted = decrypt(self.client, array).map_err(|cause| wrong(cause.to_string()))?;
+            // All that there is room for: what fills up a batch is computed as well, since its factors are its own.
+            let values = layout.unpack(&decrypted, self.capacity);
+            inputs.insert(port.name.clone(), SampleBatch { values, samples: self.capacity });
+        }
+        let mut outputs = reference::outputs(&exchange.function, &inputs)?;
+        let mut results = BTreeMap::new();
+        for reply in &exchange.results {
+            let values = outputs.remove(&reply.port.name).unwrap_or_default();
+            let vectors = reply.layout.pack(&values, self.capacity, self.slots);
+            let vectors = vectors.map_err(|cause| wrong(cause.to_string()))?;
+            let encrypted: Result<Vec<_>, _> =
+                vectors.into_par_iter().map(|v| self.client.encrypt(&v, reply.level, &reply.scale)).collect();
+            results.insert(reply.port.name.clone(), encrypted.map_err(|cause| wrong(cause.to_string()))?);
+        }
+        Ok(results)
+    }
+}
+
+impl<C: Client<Ciphertext: Send + Sync>> Refresher<C::Ciphertext> for Rounds<'_, C> {
+    fn refresh(
+        &self,
+        round: usize,
+        operands: Vec<Array<C::Ciphertext>>,
+    ) -> Result<BTreeMap<String, Vec<C::Ciphertext>>, RunError> {
+        let start = Instant::now();
+        let missing = || RunError::Round { round, cause: "the program has no such round".to_owned() };
+        let exchange = self.exchanges.get(round).ok_or_else(missing)?;
+        let bytes = |ciphertext: &C::Ciphertext| self.client.ciphertext_bytes(ciphertext);
+        let down: u64 = operands.iter().flatten().map(|ciphertext| bytes(ciphertext)).sum();
+        let results = self.answer(exchange, round, operands)?;
+        let up: u64 = results.values().flatten().map(bytes).sum();
+        let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
+        spent.0 += start.elapsed().as_secs_f64();
+        spent.1 = (spent.1.0 + down, spent.1.1 + up);
+        Ok(results)
+    }
 }
 
 /// What the client makes of the values it has decrypted.

@@ -26,6 +26,9 @@ pub struct Program {
     /// What the server computes in the clear, from the public inputs, for the circuit.
     #[prost(message, optional, tag = "9")]
     pub public: Option<Graph>,
+    /// What the client computes in the middle of the run.
+    #[prost(message, repeated, tag = "10")]
+    pub rounds: Vec<Graph>,
 }
 
 /// What the client does to an input before it encrypts.
