@@ -22,13 +22,14 @@ pub mod packed;
 pub mod passes;
 pub mod ranges;
 mod series;
+mod splits;
 pub mod tail;
 pub mod tile;
 pub mod transformation;
 pub mod view;
 pub mod weights;
 
-pub use decisions::{Decisions, LayerDecision, PackedDecision};
+pub use decisions::{Decisions, EncodedWeights, LayerDecision, PackedDecision};
 pub use error::{CompileError, Obstacle};
 pub use options::{ExplicitParameters, LayoutChoice, Options};
 
@@ -108,7 +109,7 @@ pub fn compile(model: &TensorGraph, options: &Options) -> Result<Compilation, Co
     let nodes = circuit.len();
     let packed = ranges::width(&slots) > 1;
     let circuit = match options.memory {
-        Some(budget) if packed => latency::fitting(circuit, budget)?,
+        budget if packed => splits::fitted(circuit, budget, &options.cost)?,
         Some(budget) => tile::to_budget(&circuit, ciphertext_budget(&circuit, budget))?,
         None => circuit,
     };
