@@ -1,20 +1,12 @@
-//! Samples in, samples out: keys, packing, encryption, evaluation and decryption of as many batches as it takes.
+//! Samples in, samples out: what goes through a run and what is known of it.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
-use hec_ir::ckks::{self, Op};
+use hec_ir::Origin;
 use hec_ir::program::Port;
-use hec_ir::tensor::TensorGraph;
-use hec_ir::{Origin, Program};
-use rayon::prelude::*;
 
-use crate::engine::{Client, Engine, EngineError, Evaluator};
 use crate::error::RunError;
-use crate::executor::{Array, execute, no_unknown_inputs};
-use crate::memory;
-use crate::progress::{Phase, Progress};
-use crate::reference;
+use crate::names::no_unknown_inputs;
 
 /// The values of one input for any number of samples.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,115 +65,6 @@ pub struct Traffic {
     pub output: u64,
 }
 
-/// Runs `program` on all samples of `inputs`: keys are generated once, then the samples go through in batches as large as
-/// the layouts' capacity. If the program has a client graph, that is computed from what was decrypted, sample by sample. Public
-/// inputs are not encrypted: the public graph is computed from them, and its results are encoded by the evaluator.
-///
-/// # Errors
-/// [`RunError`]: the inputs do not match the program, or the engine fails.
-pub fn run_batches<E: Engine>(
-    engine: &E,
-    program: &Program,
-    inputs: &BTreeMap<String, SampleBatch>,
-    progress: &dyn Progress,
-) -> Result<Outcome, RunError> {
-    let samples = sample_count(&program.inputs(), inputs)?;
-    let circuit = program.circuit();
-    let (capacity, layouts) = (program.capacity(), program.output_layouts());
-    let batches = samples.div_ceil(capacity.max(1));
-    let mut outcome = Outcome { batches, ..Outcome::default() };
-    let decrypted = program.decrypted();
-    let guards = program.guards();
-    let mut witnesses: Vec<Vec<f64>> = vec![Vec::new(); guards.len()];
-    outcome.outputs = decrypted.iter().map(|port| (port.name.clone(), Vec::new())).collect();
-
-    let needed = engine.memory(circuit);
-    if let Some(available) = memory::available_bytes().filter(|&available| needed > available) {
-        return Err(RunError::Memory { needed, available });
-    }
-
-    progress.phase(Phase::Keys);
-    let (client, evaluator) =
-        timed(&mut outcome.seconds.keygen, || engine.generate(circuit)).map_err(RunError::Keys)?;
-    outcome.bytes.keys = evaluator.key_bytes();
-
-    let public = match program.public() {
-        Some(graph) => timed(&mut outcome.seconds.evaluate, || in_the_clear(graph, inputs, samples))?,
-        None => BTreeMap::new(),
-    };
-
-    for batch in 0..batches {
-        let range = batch * capacity..samples.min((batch + 1) * capacity);
-
-        progress.phase(Phase::Encrypt { batch, batches });
-        let mut encrypted: BTreeMap<String, Vec<E::Ciphertext>> = timed(&mut outcome.seconds.encrypt, || {
-            input_nodes(program)
-                .filter(|input| !input.public)
-                .map(|input| Ok((input.name.clone(), encrypt(&client, input, pack(program, input, inputs, &range)?)?)))
-                .collect::<Result<_, RunError>>()
-        })?;
-        let sizes = encrypted.values().flatten().map(|ciphertext| client.ciphertext_bytes(ciphertext));
-        outcome.bytes.input += sizes.sum::<u64>();
-
-        progress.phase(Phase::Evaluate { batch, batches });
-        let results = timed(&mut outcome.seconds.evaluate, || {
-            for input in input_nodes(program).filter(|input| input.public) {
-                let encoded = encode(&evaluator, input, pack(program, input, &public, &range)?)?;
-                encrypted.insert(input.name.clone(), encoded);
-            }
-            execute(circuit, &evaluator, encrypted, progress)
-        })?;
-
-        progress.phase(Phase::Decrypt { batch, batches });
-        let sizes = results.iter().flat_map(|(_, array)| array).map(|ciphertext| client.ciphertext_bytes(ciphertext));
-        outcome.bytes.output += sizes.sum::<u64>();
-        let mut results = results;
-        let (outputs, guarded) = layouts.split_at(decrypted.len());
-        let witnessed = results.split_off(decrypted.len()).into_iter().zip(guarded).zip(&mut witnesses);
-        for (((name, array), layout), witnesses) in witnessed {
-            let values = timed(&mut outcome.seconds.decrypt, || decrypt(&client, array))
-                .map_err(|cause| RunError::Decrypt { name, cause })?;
-            witnesses.extend(layout.unpack(&values, range.len()));
-        }
-        for ((name, array), layout) in results.into_iter().zip(outputs) {
-            let values = timed(&mut outcome.seconds.decrypt, || decrypt(&client, array))
-                .map_err(|cause| RunError::Decrypt { name: name.clone(), cause })?;
-            outcome.outputs.entry(name).or_default().extend(layout.unpack(&values, range.len()));
-        }
-    }
-    let escapes = guards.iter().zip(&witnesses).map(|(guard, witnesses)| {
-        // What is no number escaped as well.
-        let inside = |witness: f64| witness <= guard.limit;
-        let outside = witnesses.iter().enumerate().filter(|(_, witness)| !inside(**witness));
-        Escapes { origin: guard.origin.clone(), samples: outside.map(|(sample, _)| sample).collect() }
-    });
-    outcome.escapes = escapes.collect();
-    if let Some(graph) = program.client() {
-        let values = std::mem::take(&mut outcome.outputs);
-        outcome.outputs = timed(&mut outcome.seconds.decrypt, || finish(graph, values, &decrypted, samples))?;
-    }
-    Ok(outcome)
-}
-
-/// What the client makes of the values it has decrypted.
-fn finish(
-    graph: &TensorGraph,
-    mut values: BTreeMap<String, Vec<f64>>,
-    decrypted: &[Port],
-    samples: usize,
-) -> Result<BTreeMap<String, Vec<f64>>, RunError> {
-    let batch = |port: &Port| {
-        let mut values = values.remove(&port.name).unwrap_or_default();
-        if !port.ty.element.is_float() {
-            // The encryption's errors have no place in whole numbers.
-            values.iter_mut().for_each(|value| *value = value.round());
-        }
-        (port.name.clone(), SampleBatch { values, samples })
-    };
-    let inputs = decrypted.iter().map(batch).collect();
-    reference::outputs(graph, &inputs)
-}
-
 /// How many samples `inputs` holds for `ports`.
 ///
 /// # Errors
@@ -207,77 +90,4 @@ pub fn sample_count(ports: &[Port], inputs: &BTreeMap<String, SampleBatch>) -> R
     }
     no_unknown_inputs(ports.iter().map(|port| port.name.as_str()), inputs.keys())?;
     Ok(first.map_or(0, |(_, samples)| samples))
-}
-
-fn input_nodes(program: &Program) -> impl Iterator<Item = &ckks::Input> {
-    program.circuit().nodes().filter_map(|(_, node)| if let Op::Input(input) = node.op() { Some(input) } else { None })
-}
-
-/// What the public inputs come to before they meet an encrypted value.
-fn in_the_clear(
-    graph: &TensorGraph,
-    inputs: &BTreeMap<String, SampleBatch>,
-    samples: usize,
-) -> Result<BTreeMap<String, SampleBatch>, RunError> {
-    let own = |(_, name): (_, &str)| Some((name.to_owned(), inputs.get(name)?.clone()));
-    let outputs = reference::outputs(graph, &graph.inputs().filter_map(own).collect())?;
-    Ok(outputs.into_iter().map(|(name, values)| (name, SampleBatch { values, samples })).collect())
-}
-
-/// The samples `range` of one input, normalised and packed.
-fn pack(
-    program: &Program,
-    input: &ckks::Input,
-    inputs: &BTreeMap<String, SampleBatch>,
-    range: &std::ops::Range<usize>,
-) -> Result<Vec<Vec<f64>>, RunError> {
-    let ckks::Input { name, layout, .. } = input;
-    let (name, slots) = (|| name.clone(), program.parameters().slots());
-    let batch = inputs.get(&input.name).ok_or_else(|| RunError::MissingInput { name: name() })?;
-    let elements = layout.elements();
-    let values = &batch.values[range.start * elements..range.end * elements];
-    // Slots that are left over hold the same samples again: zeros may lie where a polynomial that stands in for a function
-    // leaves every bound, and one slot that overflows spoils all.
-    let samples = layout.capacity(slots).max(range.len());
-    let mut values: Vec<f64> = values.iter().copied().cycle().take(samples * elements).collect();
-    if let Some(normalisation) = program.normalisation().get(&input.name) {
-        normalisation.apply(&mut values);
-    }
-    layout.pack(&values, samples, slots).map_err(|cause| RunError::Layout { name: name(), cause })
-}
-
-fn encrypt<C: Client<Ciphertext: Send>>(
-    client: &C,
-    input: &ckks::Input,
-    vectors: Vec<Vec<f64>>,
-) -> Result<Vec<C::Ciphertext>, RunError> {
-    let ckks::Input { name, level, scale, .. } = input;
-    let encrypted: Result<_, _> =
-        vectors.into_par_iter().map(|vector| client.encrypt(&vector, *level, scale)).collect();
-    encrypted.map_err(|cause| RunError::Encrypt { name: name.clone(), cause })
-}
-
-fn encode<E: Evaluator>(
-    evaluator: &E,
-    input: &ckks::Input,
-    vectors: Vec<Vec<f64>>,
-) -> Result<Vec<E::Ciphertext>, RunError> {
-    let ckks::Input { name, level, scale, .. } = input;
-    let encoded: Result<_, _> =
-        vectors.into_par_iter().map(|vector| evaluator.encode(&vector, *level, scale)).collect();
-    encoded.map_err(|cause| RunError::Encode { name: name.clone(), cause })
-}
-
-fn decrypt<C: Client<Ciphertext: Send + Sync>>(
-    client: &C,
-    array: Array<C::Ciphertext>,
-) -> Result<Vec<Vec<f64>>, EngineError> {
-    array.into_par_iter().map(|ciphertext| client.decrypt(&ciphertext)).collect()
-}
-
-fn timed<T>(seconds: &mut f64, work: impl FnOnce() -> T) -> T {
-    let start = Instant::now();
-    let result = work();
-    *seconds += start.elapsed().as_secs_f64();
-    result
 }

@@ -3,31 +3,49 @@
 //! | module | answers |
 //! |---|---|
 //! | [`engine`] | what a backend implements |
-//! | [`expand`] | what a composite operation means in single ciphertexts |
-//! | [`executor`] | how one circuit is evaluated, without any secret |
-//! | [`batch`] | how samples go in and come out: keys, packing, encryption, evaluation, decryption |
+//! | [`batch`] | what goes through a run, and what is known of it |
+//! | [`client`] | the client's side, from a contract: packing and encryption, decryption and unpacking |
+//! | `expand` | what a composite operation means in single ciphertexts |
+//! | `executor` | how one circuit is evaluated, without any secret |
+//! | `run` | both sides in one process, and the server's side of one batch |
 //! | [`mod@reference`] | what a tensor graph means in the clear: whole models, and what a client does after decryption |
-//! | [`backend`] | what the command line calls, whatever the engine |
+//! | `backend` | what the command line calls, whatever the engine |
 //! | `conformance` | what every engine must compute and refuse (feature `conformance`) |
+//!
+//! Without the default feature `evaluator` only the client's side is left.
 //!
 //! Nothing here prints: a [`Progress`] is told what happens.
 
+#[cfg(feature = "evaluator")]
 pub mod backend;
 pub mod batch;
+pub mod client;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod engine;
 mod error;
+#[cfg(feature = "evaluator")]
 pub mod executor;
+#[cfg(feature = "evaluator")]
 pub mod expand;
 pub mod memory;
+mod names;
 pub mod progress;
 pub mod reference;
+#[cfg(feature = "evaluator")]
+pub mod run;
 
+#[cfg(feature = "evaluator")]
 pub use backend::{Backend, EngineBackend};
-pub use batch::{Escapes, Outcome, Phases, SampleBatch, Traffic, run_batches};
-pub use engine::{Client, Engine, EngineError, Evaluator, Metadata};
+pub use batch::{Escapes, Outcome, Phases, SampleBatch, Traffic, sample_count};
+pub use client::{Answers, Collector};
+pub use engine::{Client, EngineError, Metadata};
+#[cfg(feature = "evaluator")]
+pub use engine::{Engine, Evaluator};
 pub use error::RunError;
+#[cfg(feature = "evaluator")]
 pub use executor::execute;
 pub use progress::{Layer, Phase, Progress, Silent};
 pub use reference::{evaluate, evaluate_samples};
+#[cfg(feature = "evaluator")]
+pub use run::{evaluate_batch, run_batches};
