@@ -51,6 +51,8 @@ pub struct Decisions {
     pub public: Vec<Port>,
     /// What the server computes from them in the clear.
     pub public_work: Vec<ClientWork>,
+    /// What the client computes in the middle of a run, round by round, and whether its operands are blinded.
+    pub rounds: Vec<(Vec<ClientWork>, bool)>,
     /// What is left to the client after decryption.
     pub client: Vec<ClientWork>,
     /// What the client decrypts.
@@ -130,6 +132,11 @@ impl Decisions {
             normalised: program.normalisation().keys().cloned().collect(),
             public: program.public_inputs(),
             public_work: program.public_work(),
+            rounds: {
+                let blinded = program.blinded_rounds();
+                let rounds = program.rounds().iter().enumerate();
+                rounds.map(|(number, round)| (round.work(), blinded.contains(&number))).collect()
+            },
             client: program.client_work(),
             decrypted: program.decrypted(),
             packed: PackedDecision::new(program),
@@ -207,6 +214,14 @@ impl fmt::Display for Decisions {
             if !self.public_work.is_empty() {
                 let work = all(self.public_work.iter().map(ToString::to_string).collect());
                 writeln!(f, "  from which the server computes {work}")?;
+            }
+        }
+        if !self.rounds.is_empty() {
+            writeln!(f, "computed by the client in the middle of the run, in {} rounds", self.rounds.len())?;
+            for (number, (work, blinded)) in self.rounds.iter().enumerate() {
+                let work = all(work.iter().map(ToString::to_string).collect());
+                let blinded = if *blinded { "behind random factors" } else { "as it is" };
+                writeln!(f, "  {number}: {work}; it sees the operand {blinded}")?;
             }
         }
         if !self.client.is_empty() {

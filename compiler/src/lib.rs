@@ -6,6 +6,7 @@
 //! [emit](management::emit) the circuit. Nothing here does IO or reads a clock: the same model and options give the same bytes.
 
 pub mod affine;
+pub mod aided;
 pub mod approximate;
 pub mod cost;
 mod decisions;
@@ -30,9 +31,10 @@ pub mod weights;
 
 pub use decisions::{Decisions, LayerDecision, PackedDecision};
 pub use error::{CompileError, Obstacle};
-pub use options::{ExplicitParameters, LayoutChoice, Options};
+pub use options::{Activations, ExplicitParameters, LayoutChoice, Options};
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use hec_ir::Program;
 use hec_ir::ckks::Circuit;
@@ -40,6 +42,7 @@ use hec_ir::parameters::{Literal, ParameterError, Parameters, PrimeSearch, Ring,
 use hec_ir::slots::SlotGraph;
 use hec_ir::tensor::TensorGraph;
 
+use approximate::Approximation;
 use management::{Goal, Simulation};
 use ranges::Ranges;
 use weights::Weights;
@@ -76,9 +79,27 @@ pub fn compile(model: &TensorGraph, options: &Options) -> Result<Compilation, Co
         None => (server, given, options.input_range),
     };
     let (cleaned, asked) = (passes::run(server)?, &options.approximation);
-    let approximated = approximate::run(&cleaned, client.as_ref(), calibration, input_range, asked)?;
+    let asked = Approximation { client: options.activations == Activations::Mixed, ..asked.clone() };
+    let approximated = match options.activations {
+        Activations::Client => None,
+        Activations::Polynomial | Activations::Mixed => {
+            approximate::run(&cleaned, client.as_ref(), calibration, input_range, &asked)?
+        }
+    };
     let (replaced, approximation) = approximated.map_or((None, None), |(graph, summary)| (Some(graph), Some(summary)));
-    let tensor = passes::run(replaced.as_ref().unwrap_or(server))?;
+    let cleaned = match (&replaced, options.activations) {
+        (Some(replaced), Activations::Mixed) => passes::run(replaced)?,
+        _ => cleaned,
+    };
+    let aided = match options.activations {
+        Activations::Polynomial => None,
+        Activations::Client | Activations::Mixed => aided::split(&cleaned, options.blind)?,
+    };
+    let rest = if aided.is_some() { &cleaned } else { replaced.as_ref().unwrap_or(server) };
+    let shown = aided.as_ref().map(|aided| aided.samples(rest, calibration)).transpose()?;
+    let calibration = shown.as_ref().unwrap_or(calibration);
+    let server = aided.as_ref().map_or(rest, |aided| &aided.server);
+    let tensor = passes::run(server)?;
     let guards = approximation.as_ref().map_or(Vec::new(), |summary| summary.guards.clone());
     let inner =
         Options { input_range, calibration: ranges::part(server, calibration, 0..RANGE_SAMPLES), ..options.clone() };
@@ -95,6 +116,7 @@ pub fn compile(model: &TensorGraph, options: &Options) -> Result<Compilation, Co
         log_n: None,
         explicit,
         public: head.as_ref().map_or_else(BTreeSet::new, head::Split::cut),
+        aided: aided.map(Arc::new),
         witnesses: guards.iter().map(|guard| guard.name.clone()).collect(),
     };
     let (found, reason) = match options.layout {
@@ -104,17 +126,21 @@ pub fn compile(model: &TensorGraph, options: &Options) -> Result<Compilation, Co
     };
     let Lowered { slots, weights, ranges, found } = found;
     let parameters = choose_primes(&found.plan, &found.simulation, options.security)?;
-    let circuit = management::emit(&slots, &weights, &found.plan, &parameters, &options.cost)?;
+    let circuit = management::emit(&slots, &weights, &found.plan, &parameters, &ranges, &options.cost)?;
     let nodes = circuit.len();
     let packed = ranges::width(&slots) > 1;
     let circuit = match options.memory {
         Some(budget) if packed => latency::fitting(circuit, budget)?,
+        // What the client waits for is not computed in parts.
+        Some(_) if goal.aided.is_some() => circuit,
         Some(budget) => tile::to_budget(&circuit, ciphertext_budget(&circuit, budget))?,
         None => circuit,
     };
     let tiled = circuit.len() > nodes;
     let public = head.map(|head| head.public);
+    let rounds = goal.aided.as_ref().map_or_else(Vec::new, |aided| aided.rounds.clone());
     let program = Program::with_public(model.clone(), circuit, public, client, guards)?
+        .with_rounds(rounds)?
         .with_normalisation(normalised.map(|n| n.inputs).unwrap_or_default())?;
     let mut decisions = Decisions::new(&program, &ranges, options, found, tiled, approximation);
     decisions.layout_reason = reason;
@@ -151,6 +177,7 @@ fn in_batches(tensor: &TensorGraph, options: &Options, goal: &Goal) -> Result<Lo
 /// Searches a plan for a model in slots.
 fn planned(slots: SlotGraph, options: &Options, goal: &Goal) -> Result<Lowered, CompileError> {
     let slots = if goal.public.is_empty() { slots } else { head::mark(&slots, &goal.public)? };
+    let slots = goal.aided.as_ref().map_or_else(|| Ok(slots.clone()), |aided| aided.weave(&slots))?;
     let weights = Weights::of_graph(&slots);
     let mut ranges = Ranges::of_graph(&slots, options.input_range, &options.calibration);
     ranges.widen(&slots, &goal.witnesses, GUARD_ROOM);

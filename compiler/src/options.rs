@@ -36,6 +36,10 @@ pub struct Options {
     pub memory: Option<u64>,
     /// How samples lie in the slots.
     pub layout: LayoutChoice,
+    /// Who computes what encrypted arithmetic cannot.
+    pub activations: Activations,
+    /// Whether the server multiplies what it sends to the client in the middle of a run by random factors, where it can.
+    pub blind: bool,
     /// Inputs that the server may see: they are not encrypted, and what depends on them alone is computed in the clear.
     pub public: BTreeSet<String>,
 }
@@ -50,6 +54,18 @@ pub enum LayoutChoice {
     Packed,
     /// Whichever is predicted to answer [`Options::batch`] samples (one, if that is not said) sooner.
     Auto,
+}
+
+/// Who computes functions that encrypted arithmetic cannot, in the middle of a model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Activations {
+    /// The server, by polynomials that come near.
+    #[default]
+    Polynomial,
+    /// The client: it decrypts, computes them exactly and encrypts again, round by round.
+    Client,
+    /// Polynomials where the budget of accuracy allows them, the client elsewhere: as few rounds as that takes.
+    Mixed,
 }
 
 impl Default for Options {
@@ -67,6 +83,8 @@ impl Default for Options {
             batch: None,
             memory: None,
             layout: LayoutChoice::Batch,
+            activations: Activations::Polynomial,
+            blind: true,
             public: BTreeSet::new(),
         }
     }

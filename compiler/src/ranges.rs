@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hec_ir::graph::Value;
 use hec_ir::matrix::BlockMatrix;
-use hec_ir::slots::{Fold, Layout, LinearMap, Op, SlotGraph};
+use hec_ir::slots::{self, Blind, Fold, Layout, LinearMap, Op, SlotGraph};
 use hec_ir::tensor::{TensorGraph, TensorType};
 
 /// A calibrated bound is the largest value seen, times this.
@@ -43,7 +43,9 @@ pub(crate) fn width(graph: &SlotGraph) -> usize {
         | Op::Subtract
         | Op::WeightedSum(_)
         | Op::Concat
-        | Op::Gather(_) => None,
+        | Op::Gather(_)
+        | Op::Refresh(_)
+        | Op::Blind(_) => None,
     };
     graph.nodes().find_map(|(_, node)| layout(node.op())).unwrap_or(1)
 }
@@ -96,9 +98,30 @@ impl Ranges {
                 Op::Transform(map) => map.bias().iter().fold(0.0, |largest: f64, b| largest.max(b.abs())),
                 Op::WeightedSum(sum) => sum.bias.abs(),
                 Op::Input(_) | Op::Multiply | Op::Square | Op::Add | Op::Subtract | Op::Concat | Op::Gather(_) => 0.0,
+                Op::Refresh(_) | Op::Blind(_) => 0.0,
             };
             range.bound = range.bound.max(1.1 * constant);
         }
+        // Between the factors and their reciprocals values are larger.
+        let mut blinded = vec![false; graph.len()];
+        for (value, node) in graph.nodes() {
+            blinded[value.index()] = match node.op() {
+                Op::Blind(blind) => !blind.inverse,
+                Op::Refresh(_) => node.operands().iter().any(|operand| blinded[operand.index()]),
+                Op::Input(_)
+                | Op::Combine(_)
+                | Op::Multiply
+                | Op::Square
+                | Op::Add
+                | Op::Subtract
+                | Op::WeightedSum(_)
+                | Op::Concat
+                | Op::Gather(_)
+                | Op::Transform(_) => false,
+            };
+        }
+        let largest = f64::from(Blind::BITS).exp2();
+        values.iter_mut().zip(blinded).filter(|(_, own)| *own).for_each(|(range, _)| range.bound *= largest);
         Self { values, calibrated }
     }
 
@@ -156,12 +179,7 @@ fn intervals(graph: &SlotGraph, input: (f64, f64), samples: &Samples) -> Vec<Vec
             Op::Input(own) => {
                 let samples = samples.get(&own.name).filter(|samples| own.public && !samples.is_empty());
                 let input = samples.map_or(input, |samples| shown(samples));
-                match &own.layout {
-                    Layout::Batch { .. } => vec![input; node.ty().length],
-                    Layout::Packed(packed) => {
-                        packed.table().iter().map(|&entry| if entry == 0 { (0.0, 0.0) } else { input }).collect()
-                    }
-                }
+                spread(&own.layout, input)
             }
             Op::Combine(combine) => {
                 let x = of(0);
@@ -177,6 +195,12 @@ fn intervals(graph: &SlotGraph, input: (f64, f64), samples: &Samples) -> Vec<Vec
                 y
             }
             Op::Transform(map) => transformed(map, of(0)),
+            Op::Refresh(own) => {
+                // What the client computes is known from samples alone.
+                let input = samples.get(&own.name).map_or(input, |samples| shown(samples));
+                spread(&own.layout, input)
+            }
+            Op::Blind(_) => of(0).clone(),
             Op::Square => {
                 let square = |&(lo, hi): &(f64, f64)| {
                     let largest = lo.abs().max(hi.abs());
@@ -205,6 +229,16 @@ fn intervals(graph: &SlotGraph, input: (f64, f64), samples: &Samples) -> Vec<Vec
         });
     }
     all
+}
+
+/// A range in each slot that holds an element.
+fn spread(layout: &Layout, range: (f64, f64)) -> Vec<(f64, f64)> {
+    match layout {
+        Layout::Batch { .. } => vec![range; layout.array_length()],
+        Layout::Packed(packed) => {
+            packed.table().iter().map(|&entry| if entry == 0 { (0.0, 0.0) } else { range }).collect()
+        }
+    }
 }
 
 /// Interval bounds of a linear map's result in every slot; where a fold follows, they hold what is there before it as well.
@@ -238,10 +272,14 @@ fn transformed(map: &LinearMap, x: &[(f64, f64)]) -> Vec<(f64, f64)> {
 
 /// Runs the graph on each sample; empty if there is not one whole sample of every input.
 fn observe(graph: &SlotGraph, samples: &Samples) -> Vec<Range> {
-    let count = |(value, name): (Value, &str)| {
-        samples.get(name).map_or(0, |values| values.len() / sample_size(graph, value).max(1))
+    let named = |(_, node): (Value, &hec_ir::Node<hec_ir::slots::Slots>)| {
+        if let Op::Refresh(refresh) = node.op() {
+            return Some((refresh.name.clone(), refresh.layout.elements()));
+        }
+        if let Op::Input(input) = node.op() { Some((input.name.clone(), input.layout.elements())) } else { None }
     };
-    let count = graph.inputs().map(count).min().unwrap_or(0);
+    let count = |(name, elements): (String, usize)| samples.get(&name).map_or(0, |all| all.len() / elements.max(1));
+    let count = graph.nodes().filter_map(named).map(count).min().unwrap_or(0);
     if count == 0 {
         return Vec::new();
     }
@@ -297,10 +335,14 @@ pub(crate) fn evaluate_with(
         let of = |i: usize| &all[node.operands()[i].index()];
         let zip = |f: fn(f64, f64) -> f64| of(0).iter().zip(of(1)).map(|(&a, &b)| f(a, b)).collect();
         all.push(match node.op() {
-            Op::Input(i) => match &i.layout {
-                Layout::Batch { .. } => input(&i.name, node.ty().length),
-                Layout::Packed(packed) => packed.spread(&input(&i.name, packed.elements())),
-            },
+            Op::Input(slots::Input { name, layout, .. }) | Op::Refresh(slots::Refresh { name, layout, .. }) => {
+                match layout {
+                    Layout::Batch { .. } => input(name, node.ty().length),
+                    Layout::Packed(packed) => packed.spread(&input(name, packed.elements())),
+                }
+            }
+            // Whatever the factors are, they are taken out again.
+            Op::Blind(_) => of(0).clone(),
             Op::Combine(combine) => {
                 let other = matrices.get(value.index()).and_then(|m| m.as_ref()?.as_ref());
                 let (x, mut y) = (of(0), vec![0.0; combine.bias.len() * width]);

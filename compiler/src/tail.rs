@@ -106,7 +106,9 @@ impl<'a> Cut<'a> {
         let layers = of(graph, &is_layer);
         let large = of(graph, &|node| is_layer(node) && !is_weighted_sum(graph, node));
         let replaceable = of(graph, &is_replaceable);
-        let hopeless = of(graph, &|node| !is_replaceable(node) && !cut.is_arithmetic(node));
+        let constant =
+            |node: &Node<Tensors>, at: usize| node.operands().get(at).is_some_and(|v| !cut.variable[v.index()]);
+        let hopeless = of(graph, &|node| !is_replaceable(node) && !is_arithmetic(node, &|at| constant(node, at)));
         cut.take(&hopeless, &large);
         let layers: Vec<bool> = layers.iter().zip(&cut.client).map(|(layer, client)| *layer && !client).collect();
         cut.take(&replaceable, &layers);
@@ -204,29 +206,29 @@ impl<'a> Cut<'a> {
         graph.outputs().iter().for_each(|output| client.output(&output.name, copied[&output.value]));
         Ok(Split { server: server.finish().without_dead_nodes(), client: client.finish().without_dead_nodes() })
     }
+}
 
-    /// Whether encrypted arithmetic computes it: sums, products, and elements in other places.
-    fn is_arithmetic(&self, node: &Node<Tensors>) -> bool {
-        let constant = |at: usize| node.operands().get(at).is_some_and(|operand| !self.variable[operand.index()]);
-        match node.op() {
-            Op::Binary(Binary::Add | Binary::Sub | Binary::Mul) => true,
-            Op::Binary(Binary::Div) => constant(1),
-            Op::Pool(pool) => pool.pooling != Pooling::Max,
-            Op::Reduce(reduce) => matches!(reduce.reduction, Reduction::Sum | Reduction::Mean),
-            Op::Unary(unary) => *unary == Unary::Neg,
-            Op::Where(_) => constant(0),
-            Op::Binary(_) | Op::Composite(_) | Op::Softmax(_) | Op::ArgMax(_) => false,
-            Op::Input(_) | Op::Constant(_) | Op::Unsupported(_) | Op::Polynomial(_) | Op::Chebyshev(_) => true,
-            Op::Conv(_) | Op::MatMul(_) | Op::Affine(_) => true,
-            Op::Cast(_)
-            | Op::Reshape(_)
-            | Op::Transpose(_)
-            | Op::Expand(_)
-            | Op::Slice(_)
-            | Op::Gather(_)
-            | Op::Concat(_)
-            | Op::Pad(_) => node.op().effort() == Effort::Moves,
-        }
+/// Whether encrypted arithmetic computes it: sums, products, and elements in other places; `constant` tells whether an operand is
+/// known when the model is compiled.
+pub(crate) fn is_arithmetic(node: &Node<Tensors>, constant: &dyn Fn(usize) -> bool) -> bool {
+    match node.op() {
+        Op::Binary(Binary::Add | Binary::Sub | Binary::Mul) => true,
+        Op::Binary(Binary::Div) => constant(1),
+        Op::Pool(pool) => pool.pooling != Pooling::Max,
+        Op::Reduce(reduce) => matches!(reduce.reduction, Reduction::Sum | Reduction::Mean),
+        Op::Unary(unary) => *unary == Unary::Neg,
+        Op::Where(_) => constant(0),
+        Op::Binary(_) | Op::Composite(_) | Op::Softmax(_) | Op::ArgMax(_) => false,
+        Op::Input(_) | Op::Constant(_) | Op::Unsupported(_) | Op::Polynomial(_) | Op::Chebyshev(_) => true,
+        Op::Conv(_) | Op::MatMul(_) | Op::Affine(_) => true,
+        Op::Cast(_)
+        | Op::Reshape(_)
+        | Op::Transpose(_)
+        | Op::Expand(_)
+        | Op::Slice(_)
+        | Op::Gather(_)
+        | Op::Concat(_)
+        | Op::Pad(_) => node.op().effort() == Effort::Moves,
     }
 }
 
@@ -248,7 +250,7 @@ fn is_replaceable(node: &Node<Tensors>) -> bool {
     max_pool || node.op().function().is_some()
 }
 
-fn is_layer(node: &Node<Tensors>) -> bool {
+pub(crate) fn is_layer(node: &Node<Tensors>) -> bool {
     matches!(node.op(), Op::Conv(_) | Op::MatMul(_) | Op::Affine(_))
 }
 

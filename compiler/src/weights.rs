@@ -78,7 +78,9 @@ impl Weights {
             | Op::Subtract
             | Op::WeightedSum(_)
             | Op::Concat
-            | Op::Gather(_) => None,
+            | Op::Gather(_)
+            | Op::Refresh(_)
+            | Op::Blind(_) => None,
         };
         graph.nodes().map(|(_, node)| of_node(node.op())).collect()
     }

@@ -128,6 +128,7 @@ fn the_search_finds_what_trying_every_policy_finds() {
     let ranges = Ranges::of_graph(&slots, (0.0, 1.0), &Samples::new());
     let goal = Goal {
         witnesses: Vec::new(),
+        aided: None,
         public: std::collections::BTreeSet::new(),
         ring_types: RingType::ALL.to_vec(),
         security: Security::Bits128,
@@ -177,6 +178,7 @@ fn the_search_is_as_good_as_an_exhaustive_one_on_a_small_graph() {
     for precision in [8.0, 14.0] {
         let goal = Goal {
             witnesses: Vec::new(),
+            aided: None,
             public: std::collections::BTreeSet::new(),
             ring_types: ring_types.clone(),
             security,

@@ -50,6 +50,8 @@ pub struct Phases {
     pub encrypt: f64,
     /// Evaluation of the circuit, and of what is computed before it in the clear.
     pub evaluate: f64,
+    /// What the client computes in the middle of the run, with decryption and encryption.
+    pub rounds: f64,
     /// Decryption, decoding and unpacking, and what is left to the client to compute.
     pub decrypt: f64,
 }
@@ -63,6 +65,10 @@ pub struct Traffic {
     pub input: u64,
     /// Encrypted outputs.
     pub output: u64,
+    /// What the server sends to the client in the middle of the run.
+    pub rounds_down: u64,
+    /// What the client sends back.
+    pub rounds_up: u64,
 }
 
 /// How many samples `inputs` holds for `ports`.

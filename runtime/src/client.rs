@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use hec_ir::program::{Contract, Port, PrivateInput};
+use hec_ir::program::{Contract, Exchange, Port, PrivateInput};
 use hec_ir::tensor::TensorGraph;
 use rayon::prelude::*;
 
@@ -64,6 +64,46 @@ pub fn encrypt<C: Client<Ciphertext: Send>>(
     let hec_ir::ckks::Input { name, level, scale, .. } = &input.input;
     let encrypted: Result<_, _> = vectors.par_iter().map(|vector| client.encrypt(vector, *level, scale)).collect();
     encrypted.map_err(|cause| RunError::Encrypt { name: name.clone(), cause })
+}
+
+/// The client's part of a round: decrypts the operands, computes the function, and encrypts its results, in the contract's order. All samples
+/// that there is room for are computed: what fills up a batch has factors of its own.
+///
+/// # Errors
+/// If there is no such round, the operands are not its, or a value cannot be encrypted.
+pub fn answer<C: Client<Ciphertext: Send + Sync>>(
+    client: &C,
+    contract: &Contract,
+    round: usize,
+    operands: Vec<Vec<Arc<C::Ciphertext>>>,
+) -> Result<Vec<Vec<C::Ciphertext>>, RunError> {
+    let wrong = |cause: String| RunError::Round { round, cause };
+    let exchange: &Exchange =
+        contract.exchanges().get(round).ok_or_else(|| wrong("the program has no such round".to_owned()))?;
+    let (samples, slots) = (contract.capacity(), contract.parameters().slots());
+    if operands.len() != exchange.operands.len() {
+        return Err(wrong(format!("expected {} operands, found {}", exchange.operands.len(), operands.len())));
+    }
+    let mut inputs = BTreeMap::new();
+    for (own, array) in exchange.operands.iter().zip(operands) {
+        if array.len() != own.ty.length {
+            return Err(wrong(format!("expected {} ciphertexts, found {}", own.ty.length, array.len())));
+        }
+        let decrypted: Result<Vec<Vec<f64>>, EngineError> = array.into_par_iter().map(|x| client.decrypt(&x)).collect();
+        let decrypted = decrypted.map_err(|cause| wrong(cause.to_string()))?;
+        let values = own.layout.unpack(&decrypted, samples);
+        inputs.insert(own.port.name.clone(), SampleBatch { values, samples });
+    }
+    let mut outputs = reference::outputs(&exchange.function, &inputs)?;
+    let mut results = Vec::with_capacity(exchange.results.len());
+    for reply in &exchange.results {
+        let values = outputs.remove(&reply.port.name).unwrap_or_default();
+        let vectors = reply.layout.pack(&values, samples, slots).map_err(|cause| wrong(cause.to_string()))?;
+        let encrypted: Result<Vec<_>, _> =
+            vectors.into_par_iter().map(|vector| client.encrypt(&vector, reply.level, &reply.scale)).collect();
+        results.push(encrypted.map_err(|cause| wrong(cause.to_string()))?);
+    }
+    Ok(results)
 }
 
 /// What the client knows in the end.

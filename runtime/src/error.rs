@@ -20,6 +20,20 @@ pub enum RunError {
         /// The names of the program's inputs.
         known: String,
     },
+    /// The program needs a client in the middle of the run.
+    #[error(
+        "the program's activations are computed by the client, and there is none: run it with `hec run`, or with a server and \
+         `hec query`; or compile it with --activations polynomial"
+    )]
+    NoClient,
+    /// A client in the middle of the run is gone, or does not answer what was asked.
+    #[error("round {round} with the client: {cause}")]
+    Round {
+        /// Which round, from 0.
+        round: usize,
+        /// What happened.
+        cause: String,
+    },
     /// The machine has not the memory that the program needs.
     #[error(
         "the program needs {:.1} GB for its ciphertexts and keys, and {:.1} GB are free: compile it with a smaller --memory, \

@@ -4,7 +4,7 @@
 //! given away: elementwise operations free its ciphertexts one by one as they go, and at no time do two whole arrays
 //! exist where one would do. What the engine answers is compared with what the circuit declares; nothing is adjusted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,6 +13,7 @@ use hec_ir::graph::Dialect;
 use hec_ir::{Node, Value};
 use rayon::prelude::*;
 
+use crate::blinding::Blinding;
 use crate::engine::{EngineError, Evaluator, Metadata};
 use crate::error::RunError;
 use crate::names::no_unknown_inputs;
@@ -24,19 +25,64 @@ pub type Array<C> = Vec<Arc<C>>;
 /// Named arrays of ciphertexts.
 pub type Outputs<C> = Vec<(String, Array<C>)>;
 
+/// Who computes the rounds of a circuit: the client, or the way to it.
+pub trait Refresher<C> {
+    /// Decrypts the operands of round `round`, computes its function, and encrypts its results: for each of them, by the name of the
+    /// refresh, as many ciphertexts as it declares.
+    ///
+    /// # Errors
+    /// [`RunError`]: the client is gone, or answers what does not fit.
+    fn refresh(&self, round: usize, operands: Vec<Array<C>>) -> Result<BTreeMap<String, Vec<C>>, RunError>;
+}
+
+/// For circuits without rounds.
+#[derive(Clone, Copy, Debug)]
+pub struct NoRounds;
+
+impl<C> Refresher<C> for NoRounds {
+    fn refresh(&self, _round: usize, _operands: Vec<Array<C>>) -> Result<BTreeMap<String, Vec<C>>, RunError> {
+        Err(RunError::NoClient)
+    }
+}
+
+/// What a circuit with rounds needs beside an evaluator.
+pub struct Aid<'a, C> {
+    /// Who computes the rounds.
+    pub refresher: &'a dyn Refresher<C>,
+    /// Random factors for this run; none for circuits that have none.
+    pub blinding: &'a Blinding,
+}
+
 /// Evaluates `circuit` on encrypted inputs and returns its outputs, in the circuit's order.
 ///
 /// # Errors
-/// [`RunError`]: an input is missing, unknown or of the wrong length; an operation fails; or a ciphertext's level, scale or
-/// degree is not what the circuit declares.
+/// [`RunError`]: an input is missing, unknown or of the wrong length; an operation fails; a ciphertext's level, scale or
+/// degree is not what the circuit declares; or the circuit has rounds, for which there is [`execute_aided`].
 pub fn execute<E: Evaluator>(
     circuit: &Circuit,
     evaluator: &E,
+    inputs: BTreeMap<String, Vec<E::Ciphertext>>,
+    progress: &dyn Progress,
+) -> Result<Outputs<E::Ciphertext>, RunError> {
+    let aid = Aid { refresher: &NoRounds, blinding: &Blinding::none() };
+    execute_aided(circuit, evaluator, inputs, &aid, progress)
+}
+
+/// As [`execute`], with a client that computes rounds in the middle.
+///
+/// # Errors
+/// As [`execute`], and those of the client.
+pub fn execute_aided<E: Evaluator>(
+    circuit: &Circuit,
+    evaluator: &E,
     mut inputs: BTreeMap<String, Vec<E::Ciphertext>>,
+    aid: &Aid<'_, E::Ciphertext>,
     progress: &dyn Progress,
 ) -> Result<Outputs<E::Ciphertext>, RunError> {
     check_inputs(circuit, &inputs)?;
     let mut values = Values::new(circuit);
+    let mut answered: BTreeMap<(usize, String), Vec<E::Ciphertext>> = BTreeMap::new();
+    let mut asked = BTreeSet::new();
     for (value, node) in circuit.nodes() {
         if progress.cancelled() {
             return Err(RunError::Cancelled);
@@ -46,11 +92,47 @@ pub fn execute<E: Evaluator>(
         let layer = Layer { index: value.index(), total, origin, op, ty };
         progress.started(&layer);
         let start = Instant::now();
-        let result = evaluate(evaluator, node, &mut values, &mut inputs).map_err(|cause| RunError::Node {
-            origin: origin.clone(),
-            op,
-            cause,
-        })?;
+        let wrap = |cause| RunError::Node { origin: origin.clone(), op, cause };
+        let result = match node.op() {
+            Op::Refresh(refresh) => {
+                let round = refresh.round;
+                let operands =
+                    node.operands().iter().map(|operand| aid.blinding.shuffle(round, values.take(*operand))).collect();
+                if asked.insert(round) {
+                    let results = aid.refresher.refresh(round, operands)?;
+                    let placed = |(name, array)| ((round, name), aid.blinding.unshuffle(round, array));
+                    answered.extend(results.into_iter().map(placed));
+                }
+                let missing =
+                    || EngineError(format!("the client sent no \"{}\" in round {}", refresh.name, refresh.round));
+                let array =
+                    answered.remove(&(refresh.round, refresh.name.clone())).ok_or_else(missing).map_err(wrap)?;
+                array.into_iter().map(Arc::new).collect()
+            }
+            Op::Blind(at) => {
+                let factors = aid.blinding.factors(&at.blind, evaluator.slots()).map_err(wrap)?;
+                let x = values.take(node.operands()[0]);
+                let blinded: Result<Array<E::Ciphertext>, EngineError> = x
+                    .into_par_iter()
+                    .zip(factors)
+                    .map(|(x, factors)| evaluator.multiply_plain(&x, &factors, &at.weight_scale).map(Arc::new))
+                    .collect();
+                blinded.map_err(wrap)?
+            }
+            Op::Input(_)
+            | Op::Combine(_)
+            | Op::Multiply
+            | Op::Square
+            | Op::Add
+            | Op::Subtract
+            | Op::Concat
+            | Op::Gather(_)
+            | Op::Relinearize
+            | Op::Rescale
+            | Op::DropLevel(_)
+            | Op::Transform(_)
+            | Op::Fold(_) => evaluate(evaluator, node, &mut values, &mut inputs).map_err(wrap)?,
+        };
         check_declared(evaluator, &layer, &result)?;
         values.put(value, result);
         progress.finished(&layer, start.elapsed());
@@ -100,6 +182,7 @@ fn evaluate<E: Evaluator>(
             |x| evaluator.drop_level_owned(x, drop.levels),
             |x| evaluator.drop_level(x, drop.levels),
         ),
+        Op::Refresh(_) | Op::Blind(_) => Err(EngineError("a round is not the evaluator's".to_owned())),
     }
 }
 

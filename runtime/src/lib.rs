@@ -5,6 +5,7 @@
 //! | [`engine`] | what a backend implements |
 //! | [`batch`] | what goes through a run, and what is known of it |
 //! | [`client`] | the client's side, from a contract: packing and encryption, decryption and unpacking |
+//! | [`blinding`] | which random factors hide from a client what it computes on in the middle of a run |
 //! | `expand` | what a composite operation means in single ciphertexts |
 //! | `executor` | how one circuit is evaluated, without any secret |
 //! | `run` | both sides in one process, and the server's side of one batch |
@@ -19,6 +20,8 @@
 #[cfg(feature = "evaluator")]
 pub mod backend;
 pub mod batch;
+#[cfg(feature = "evaluator")]
+pub mod blinding;
 pub mod client;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -38,13 +41,15 @@ pub mod run;
 #[cfg(feature = "evaluator")]
 pub use backend::{Backend, EngineBackend};
 pub use batch::{Escapes, Outcome, Phases, SampleBatch, Traffic, sample_count};
+#[cfg(feature = "evaluator")]
+pub use blinding::Blinding;
 pub use client::{Answers, Collector};
 pub use engine::{Client, EngineError, Metadata};
 #[cfg(feature = "evaluator")]
 pub use engine::{Engine, Evaluator};
 pub use error::RunError;
 #[cfg(feature = "evaluator")]
-pub use executor::execute;
+pub use executor::{Aid, NoRounds, Refresher, execute, execute_aided};
 pub use progress::{Layer, Phase, Progress, Silent};
 pub use reference::{evaluate, evaluate_samples};
 #[cfg(feature = "evaluator")]

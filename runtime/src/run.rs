@@ -2,18 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use hec_ir::Program;
 use hec_ir::ckks::{self, Op};
+use hec_ir::program::Contract;
 use hec_ir::tensor::TensorGraph;
 use rayon::prelude::*;
 
 use crate::batch::{Outcome, SampleBatch, sample_count};
-use crate::client::{Collector, encrypt, pack, pack_input};
+use crate::blinding::Blinding;
+use crate::client::{Collector, answer, encrypt, pack, pack_input};
 use crate::engine::{Client, Engine, Evaluator};
 use crate::error::RunError;
-use crate::executor::{Outputs, execute};
+use crate::executor::{Aid, Array, Outputs, Refresher, execute_aided};
 use crate::memory;
 use crate::progress::{Phase, Progress};
 use crate::reference;
@@ -62,10 +65,16 @@ pub fn run_batches<E: Engine>(
         outcome.bytes.input += sizes.sum::<u64>();
 
         progress.phase(Phase::Evaluate { batch, batches });
+        let rounds = Rounds { client: &client, contract: &contract, spent: Mutex::default() };
         let results = timed(&mut outcome.seconds.evaluate, || {
             let encrypted = with_public(program, &evaluator, encrypted, &public, &range)?;
-            execute(circuit, &evaluator, encrypted, progress)
+            aided(program, &evaluator, encrypted, &rounds, progress)
         })?;
+        let Spent { seconds, down, up } = rounds.spent();
+        outcome.seconds.rounds += seconds;
+        outcome.seconds.evaluate -= seconds;
+        outcome.bytes.rounds_down += down;
+        outcome.bytes.rounds_up += up;
 
         progress.phase(Phase::Decrypt { batch, batches });
         let sizes = results.iter().flat_map(|(_, array)| array).map(|ciphertext| client.ciphertext_bytes(ciphertext));
@@ -78,8 +87,68 @@ pub fn run_batches<E: Engine>(
     Ok(outcome)
 }
 
+/// The client's side of the rounds of one batch, in the same process.
+struct Rounds<'a, C> {
+    client: &'a C,
+    contract: &'a Contract,
+    spent: Mutex<Spent>,
+}
+
+/// What the rounds cost so far.
+#[derive(Clone, Copy, Debug, Default)]
+struct Spent {
+    seconds: f64,
+    down: u64,
+    up: u64,
+}
+
+impl<C> Rounds<'_, C> {
+    fn spent(&self) -> Spent {
+        *self.spent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<C: Client<Ciphertext: Send + Sync>> Refresher<C::Ciphertext> for Rounds<'_, C> {
+    fn refresh(
+        &self,
+        round: usize,
+        operands: Vec<Array<C::Ciphertext>>,
+    ) -> Result<BTreeMap<String, Vec<C::Ciphertext>>, RunError> {
+        let start = Instant::now();
+        let bytes = |ciphertext: &C::Ciphertext| self.client.ciphertext_bytes(ciphertext);
+        let down: u64 = operands.iter().flatten().map(|ciphertext| bytes(ciphertext)).sum();
+        let results = answer(self.client, self.contract, round, operands)?;
+        let up: u64 = results.iter().flatten().map(bytes).sum();
+        let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
+        spent.seconds += start.elapsed().as_secs_f64();
+        spent.down += down;
+        spent.up += up;
+        Ok(named(self.contract, round, results))
+    }
+}
+
+/// The results of a round by name, as the executor takes them.
+pub fn named<C>(contract: &Contract, round: usize, results: Vec<Vec<C>>) -> BTreeMap<String, Vec<C>> {
+    let replies = contract.exchanges().get(round).map_or(&[][..], |exchange| &exchange.results);
+    replies.iter().map(|reply| reply.port.name.clone()).zip(results).collect()
+}
+
+/// Evaluates the circuit, with fresh factors for what the client is shown in the middle.
+fn aided<E: Evaluator>(
+    program: &Program,
+    evaluator: &E,
+    encrypted: BTreeMap<String, Vec<E::Ciphertext>>,
+    refresher: &dyn Refresher<E::Ciphertext>,
+    progress: &dyn Progress,
+) -> Result<Outputs<E::Ciphertext>, RunError> {
+    let blinding = Blinding::fresh(program).map_err(RunError::Keys)?;
+    let aid = Aid { refresher, blinding: &blinding };
+    execute_aided(program.circuit(), evaluator, encrypted, &aid, progress)
+}
+
 /// The server's side of one batch: `encrypted` holds the private inputs, `public` the samples of the public ones, as many as
-/// `samples`. The outputs are in the circuit's order.
+/// `samples`. The outputs are in the circuit's order. `refresher` is the way to
+/// the client, for programs that need it in the middle.
 ///
 /// # Errors
 /// [`RunError`]: the inputs do not match the program, or the engine fails.
@@ -89,12 +158,13 @@ pub fn evaluate_batch<E: Evaluator>(
     encrypted: BTreeMap<String, Vec<E::Ciphertext>>,
     public: &BTreeMap<String, SampleBatch>,
     samples: usize,
+    refresher: &dyn Refresher<E::Ciphertext>,
     progress: &dyn Progress,
 ) -> Result<Outputs<E::Ciphertext>, RunError> {
     sample_count(&program.public_inputs(), public)?;
     let public = in_the_clear(program.public(), public, samples)?;
     let encrypted = with_public(program, evaluator, encrypted, &public, &(0..samples))?;
-    execute(program.circuit(), evaluator, encrypted, progress)
+    aided(program, evaluator, encrypted, refresher, progress)
 }
 
 /// What the public inputs come to before they meet an encrypted value.

@@ -49,7 +49,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let (answers, samples) =
         hec_client::files::decrypt(&contract, &key, file).map_err(|e| format!("{}: {e}", arguments.input.display()))?;
     let (unknown, decrypt) = (f64::NAN, start.elapsed().as_secs_f64());
-    let seconds = Phases { keygen: unknown, encrypt: unknown, evaluate: unknown, decrypt };
+    let seconds = Phases { keygen: unknown, encrypt: unknown, evaluate: unknown, rounds: unknown, decrypt };
     let bytes = Traffic { output, ..Traffic::default() };
     arguments.results.report(&arguments.client, &contract, &answers, samples, (seconds, None), bytes)
 }
@@ -89,6 +89,7 @@ impl ResultArguments {
             scale_bits: contract.private_inputs().first().map(|own| own.input.scale.log2()),
             public: contract.public_inputs().to_vec(),
             client: contract.client_work(),
+            rounds: contract.exchanges().len(),
             escapes: answers.escapes.clone(),
         };
         console::print(&if self.json { report.json() } else { report.table() });

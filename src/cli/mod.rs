@@ -139,6 +139,14 @@ struct CompileOptions {
     /// for each replacement.
     #[arg(long)]
     guard: bool,
+    /// Who computes what encrypted arithmetic cannot (ReLU, maximum pooling, ...): polynomial has the server compute polynomials that come
+    /// near; client has the client decrypt, compute exactly and encrypt again, in the middle of the run; mixed has the client compute those
+    /// only without which --max-accuracy-drop is not kept.
+    #[arg(long, value_enum, default_value_t = ActivationsArgument::Polynomial)]
+    activations: ActivationsArgument,
+    /// Sends the client values as they are in the middle of a run, not multiplied by random factors.
+    #[arg(long)]
+    no_blind: bool,
     /// What replaces maximum pooling: auto takes a polynomial in the moments of each window; a tournament comes closer and
     /// costs far more; the average is another function, for models that bear it.
     #[arg(long, value_name = "HOW", value_parser = clap::builder::PossibleValuesParser::new(hec::MaxPooling::NAMES))]
@@ -169,6 +177,8 @@ impl CompileOptions {
             ("--max-accuracy-drop", self.max_accuracy_drop.is_some()),
             ("--max-output-error", self.max_output_error.is_some()),
             ("--guard", self.guard),
+            ("--activations", self.activations != ActivationsArgument::Polynomial),
+            ("--no-blind", self.no_blind),
             ("--maxpool", self.maxpool.is_some()),
             ("--batch", self.batch.is_some()),
             ("--memory", self.memory.is_some()),
@@ -195,6 +205,23 @@ fn memory_size(text: &str) -> Result<u64, String> {
     match (number, unit) {
         (Some(number), Some((_, unit))) => Ok((number * unit) as u64),
         _ => Err("expected a size such as 4GiB, 500MB or 123456".to_owned()),
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum ActivationsArgument {
+    Polynomial,
+    Client,
+    Mixed,
+}
+
+impl ActivationsArgument {
+    fn choice(self) -> hec::Activations {
+        match self {
+            Self::Polynomial => hec::Activations::Polynomial,
+            Self::Client => hec::Activations::Client,
+            Self::Mixed => hec::Activations::Mixed,
+        }
     }
 }
 

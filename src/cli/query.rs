@@ -98,9 +98,20 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         let client = Client::new(options, own, key)?;
         client.infer(inputs, &()).await
     })?;
-    let seconds =
-        Phases { keygen: f64::NAN, encrypt: traffic.encrypt, evaluate: traffic.evaluate, decrypt: traffic.decrypt };
-    let bytes = Traffic { keys: traffic.keys, input: traffic.up, output: traffic.down };
+    let seconds = Phases {
+        keygen: f64::NAN,
+        encrypt: traffic.encrypt,
+        evaluate: (traffic.evaluate - traffic.rounds).max(0.0),
+        rounds: traffic.rounds,
+        decrypt: traffic.decrypt,
+    };
+    let bytes = Traffic {
+        keys: traffic.keys,
+        input: traffic.up,
+        output: traffic.down,
+        rounds_down: traffic.rounds_down,
+        rounds_up: traffic.rounds_up,
+    };
     let (model, wall) = (&arguments.client, Some(traffic.wall));
     arguments.results.report(model, &contract, &answers, samples, (seconds, wall), bytes)
 }

@@ -36,6 +36,8 @@ pub struct Report {
     pub public: Vec<Port>,
     /// What the client computed after decryption, node by node.
     pub client: Vec<ClientWork>,
+    /// Rounds with the client in the middle of each batch.
+    pub rounds: usize,
     /// What the range witnesses say, if there are any.
     pub escapes: Vec<Escapes>,
 }
@@ -79,6 +81,7 @@ impl Report {
                 "keygen": seconds.keygen,
                 "encrypt": seconds.encrypt,
                 "evaluate": seconds.evaluate,
+                "rounds": seconds.rounds,
                 "decrypt": seconds.decrypt,
                 "wall": self.wall,
             },
@@ -86,9 +89,12 @@ impl Report {
                 "keys": bytes.keys,
                 "input": bytes.input,
                 "output": bytes.output,
+                "rounds_down": bytes.rounds_down,
+                "rounds_up": bytes.rounds_up,
                 "peak_memory": self.peak_memory,
             },
             "parameters": parameters,
+            "rounds": self.rounds,
             "escapes": self.escapes.iter().map(|e| json!({ "node": e.origin.as_str(), "samples": e.samples })).collect::<Vec<_>>(),
             "public": self.public.iter().map(|port| port.name.as_str()).collect::<Vec<_>>(),
             "client": self.client.iter().map(ToString::to_string).collect::<Vec<_>>(),
@@ -128,6 +134,18 @@ impl Report {
         if !self.public.is_empty() {
             let names = self.public.iter().map(|port| format!("\"{}\" {}", port.name.escape_debug(), port.ty));
             rows.push(("inputs in the clear", names.collect::<Vec<_>>().join("; ")));
+        }
+        if self.rounds > 0 {
+            rows.push((
+                "rounds with the client",
+                format!(
+                    "{} a batch: {:.3} s of the client's time, {} down, {} up in all",
+                    self.rounds,
+                    seconds.rounds,
+                    megabytes(bytes.rounds_down),
+                    megabytes(bytes.rounds_up)
+                ),
+            ));
         }
         for escapes in &self.escapes {
             let found = match &escapes.samples[..] {

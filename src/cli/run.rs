@@ -151,6 +151,7 @@ fn report(
         scale_bits: program.and_then(super::report::input_scale_bits),
         public: program.map(hec::Program::public_inputs).unwrap_or_default(),
         client: program.map(hec::Program::client_work).unwrap_or_default(),
+        rounds: program.map_or(0, |program| program.rounds().len()),
         escapes: outcome.escapes.clone(),
     }
 }

@@ -64,6 +64,8 @@ pub struct Approximation {
     pub max_pooling: MaxPooling,
     /// Whether the circuit tells the client, with one number for each replacement and sample, that an operand left its range.
     pub guard: bool,
+    /// Whether the client may compute in the middle of the run what no polynomial comes near enough to.
+    pub client: bool,
     /// By how many half-lengths the range that the samples show is widened.
     pub margin: f64,
 }
@@ -77,6 +79,7 @@ impl Default for Approximation {
             labels: None,
             max_pooling: MaxPooling::Auto,
             guard: false,
+            client: false,
             margin: 0.25,
         }
     }
@@ -101,6 +104,8 @@ pub enum Rung {
     Tournament(usize),
     /// The average.
     Average,
+    /// Nothing: the client computes it.
+    Client,
 }
 
 impl std::fmt::Display for Rung {
@@ -110,6 +115,7 @@ impl std::fmt::Display for Rung {
             Self::Moments { order, degree } => write!(f, "{order} moments, degree {degree}"),
             Self::Tournament(degree) => write!(f, "tournament of degree {degree}"),
             Self::Average => f.write_str("average"),
+            Self::Client => f.write_str("client"),
         }
     }
 }
@@ -233,7 +239,7 @@ pub(crate) fn replace(
         traced.at(node.origin());
         let site = sites.iter().position(|site| site.value == value);
         let replaced = match (site, site.map(|site| rungs[site])) {
-            (Some(site), Some(rung)) => {
+            (Some(site), Some(rung)) if rung != Rung::Client => {
                 let (value, operand, replacement) = if let Op::Pool(pool) = node.op() {
                     let pool = pool::MaxPool { graph, node, pool, target: targets.get(&value) };
                     pool::replace(&mut traced, pool, rung, &sites[site], margin)?
@@ -274,14 +280,18 @@ pub fn run(
     }
     let decomposed = decompose::decompose(graph)?.map(|graph| crate::passes::run(&graph)).transpose()?;
     let graph = decomposed.as_ref().unwrap_or(graph);
-    let sites = sites(graph, asked.max_pooling);
+    let mut sites = sites(graph, asked.max_pooling);
+    if asked.client {
+        sites.iter_mut().for_each(|site| site.ladder.push(Rung::Client));
+    }
     if sites.is_empty() {
         return Ok(None);
     }
     let (replaced, mut summary) = search::climb(graph, client, &sites, samples, asked)?;
     let bounds = bounds::of_graph(graph, input_range);
-    for (replacement, site) in summary.replacements.iter_mut().zip(&sites) {
-        replacement.bound = bounds[site.operand(graph).index()];
+    for replacement in &mut summary.replacements {
+        let site = sites.iter().find(|site| site.origin == replacement.origin);
+        replacement.bound = site.and_then(|site| bounds[site.operand(graph).index()]);
     }
     if (asked.max_accuracy_drop.is_some() || asked.max_output_error.is_some()) && !summary.within_budget() {
         return Err(CompileError::Accuracy { summary: Box::new(summary) });

@@ -65,6 +65,7 @@ pub(super) fn replace(
                 None => y,
             }
         }
+        Rung::Client => exact,
         Rung::Average | Rung::Degree(_) => {
             traced.push(Pool::average(&pool.kernel, pool.window.clone()).into(), &[whole])?
         }

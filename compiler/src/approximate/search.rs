@@ -297,6 +297,9 @@ impl Search<'_> {
     }
 }
 
+/// What a round with the client counts for, in levels.
+const ROUND_DEPTH: usize = 12;
+
 /// Levels that a replacement spends.
 fn depth(rung: Rung) -> usize {
     let degree = |degree: usize| hec_approximation::cost::depth(degree);
@@ -307,5 +310,7 @@ fn depth(rung: Rung) -> usize {
         // Of a window of nine: four rounds.
         Rung::Tournament(n) => 4 * degree(n),
         Rung::Average => 0,
+        // A round trip: dearer than any polynomial, however few levels it takes.
+        Rung::Client => ROUND_DEPTH,
     }
 }

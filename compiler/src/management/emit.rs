@@ -6,12 +6,14 @@ use hec_ir::graph::{Builder, GraphError, Origin, TypeError, Value};
 use hec_ir::parameters::Parameters;
 use hec_ir::slots::{self, SlotGraph};
 
+use super::simulate::needed_bits;
 use super::{Plan, State, Target, walk};
 use crate::cost::{CostModel, Shape};
+use crate::ranges::Ranges;
 use crate::transformation::Transformation;
 use crate::weights::Weights;
 
-/// Builds the circuit of `plan` under `parameters`. Rotations are split into baby and giant steps as costs least by `cost`.
+/// Builds the circuit of `plan` under `parameters`. `ranges` say how few primes hold a value; rotations are split into baby and giant steps as costs least by `cost`.
 ///
 /// # Errors
 /// If the parameters do not carry the plan: the node's name, and what did not fit.
@@ -20,9 +22,10 @@ pub fn emit(
     weights: &[Option<Weights>],
     plan: &Plan,
     parameters: &Parameters,
+    ranges: &Ranges,
     cost: &CostModel,
 ) -> Result<Circuit, GraphError> {
-    let mut emitter = Emitter { plan, cost, builder: Builder::new(parameters.clone()) };
+    let mut emitter = Emitter { plan, cost, ranges, builder: Builder::new(parameters.clone()) };
     for (name, value) in walk(graph, weights, plan, &mut emitter)? {
         emitter.builder.output(&name, value);
     }
@@ -32,6 +35,7 @@ pub fn emit(
 struct Emitter<'a> {
     plan: &'a Plan,
     cost: &'a CostModel,
+    ranges: &'a Ranges,
     builder: Builder<Ckks>,
 }
 
@@ -100,6 +104,38 @@ impl Target for Emitter<'_> {
 
     fn gather(&mut self, x: &Value, gather: &slots::Gather) -> Result<Value, GraphError> {
         self.push(ckks::Op::Gather(gather.clone()), &[*x])
+    }
+
+    /// Operands are sent with as few primes as hold them.
+    fn refresh(
+        &mut self,
+        _node: Value,
+        refresh: &slots::Refresh,
+        operands: &[(Value, Value)],
+    ) -> Result<Value, GraphError> {
+        let mut sent = Vec::with_capacity(operands.len());
+        for &(node, x) in operands {
+            let ty = self.builder.ty(x);
+            let needed = needed_bits(ty.scale.log2(), self.ranges.bound(node));
+            let mut held = 0.0;
+            let holds = |prime: &u64| {
+                held += (*prime as f64).log2();
+                held >= needed
+            };
+            let least = self.builder.context().moduli().iter().position(holds).unwrap_or(ty.level);
+            sent.push(match ty.level.saturating_sub(least) {
+                0 => x,
+                levels => self.push(ckks::Op::DropLevel(ckks::DropLevel { levels }), &[x])?,
+            });
+        }
+        let level = self.builder.context().max_level();
+        let scale = Scale::power_of_two(self.plan.input_bits);
+        let slots::Refresh { round, name, layout } = refresh.clone();
+        self.push(ckks::Op::Refresh(ckks::Refresh { round, name, layout, level, scale }), &sent)
+    }
+
+    fn blind(&mut self, _node: Value, x: &Value, blind: &slots::Blind, scale: &Scale) -> Result<Value, GraphError> {
+        self.push(ckks::Op::Blind(ckks::BlindAt { blind: blind.clone(), weight_scale: scale.clone() }), &[*x])
     }
 
     fn relinearize(&mut self, x: &Value) -> Result<Value, GraphError> {

@@ -126,6 +126,21 @@ pub trait Target {
         x: &Self::Value,
         transformation: &Transformation,
     ) -> Result<Self::Value, Self::Error>;
+    /// What the client sends back for the operands.
+    fn refresh(
+        &mut self,
+        node: Value,
+        refresh: &slots::Refresh,
+        operands: &[(Value, Self::Value)],
+    ) -> Result<Self::Value, Self::Error>;
+    /// Products with random factors, encoded at `scale`.
+    fn blind(
+        &mut self,
+        node: Value,
+        x: &Self::Value,
+        blind: &slots::Blind,
+        scale: &Scale,
+    ) -> Result<Self::Value, Self::Error>;
     /// Back to degree 1.
     fn relinearize(&mut self, x: &Self::Value) -> Result<Self::Value, Self::Error>;
     /// One prime less, scale over it.
@@ -200,6 +215,21 @@ pub fn walk<T: Target>(
                 walk.target.concat(value, &operands)?
             }
             Op::Gather(gather) => walk.target.gather(&walk.values[operands[0].index()].clone(), gather)?,
+            Op::Refresh(refresh) => {
+                let mut reduced = Vec::with_capacity(operands.len());
+                for operand in operands {
+                    let x = walk.values[operand.index()].clone();
+                    reduced.push((*operand, walk.reduced(&x, false, true)?));
+                }
+                walk.target.refresh(value, refresh, &reduced)?
+            }
+            Op::Blind(blind) => {
+                let x = walk.values[operands[0].index()].clone();
+                let x = walk.reduced(&x, false, true)?;
+                let scale = walk.towards_power_of_two(&x, BLIND_WEIGHT_BITS);
+                let y = walk.target.blind(value, &x, blind, &scale)?;
+                walk.reduced(&y, false, true)?
+            }
         };
         walk.values.push(result);
     }
@@ -224,6 +254,9 @@ pub fn product_count(graph: &SlotGraph) -> usize {
 pub fn transform_count(graph: &SlotGraph) -> usize {
     graph.nodes().filter(|(_, node)| matches!(node.op(), Op::Transform(_))).count()
 }
+
+/// log2 of the scale of random factors. What rounding does to a factor is done to its reciprocal as well, but for the rounding of that.
+const BLIND_WEIGHT_BITS: i32 = 22;
 
 /// For combines that a plan does not name.
 const DEFAULT_WEIGHT_BITS: i32 = 12;

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering::Equal;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use hec_ir::graph::Origin;
 use hec_ir::parameters::{MAX_LIMBS, MAX_LOG_N, Ring, RingType, Security, TABLE_NAME, max_log_qp};
@@ -12,6 +13,7 @@ use super::simulate::{Infeasible, PRIME_BITS};
 use super::{
     Chain, Model, Plan, ProductPolicy, Simulation, combine_count, product_count, rounding, simulate, transform_count,
 };
+use crate::aided;
 use crate::cost::CostModel;
 use crate::ranges::{Ranges, Samples};
 use crate::weights::Weights;
@@ -33,6 +35,8 @@ pub struct Goal {
     pub log_n: Option<u32>,
     /// Inputs that are not encrypted.
     pub public: BTreeSet<String>,
+    /// What the client computes in the middle.
+    pub aided: Option<Arc<aided::Split>>,
     /// Outputs that are range witnesses: they, and what only they need, have room to become much larger than expected.
     pub witnesses: Vec<String>,
     /// Ring degree and chain, if the user gives them.

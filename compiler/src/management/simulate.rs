@@ -65,6 +65,11 @@ const LARGEST_SCALE: f64 = 8192.0;
 /// The largest size that is asked of a prime, so that enough primes lie near it.
 pub(crate) const PRIME_BITS: f64 = MAX_PRIME_BITS as f64 - 0.1;
 
+/// Bits of modulus for a message of at most `bound` at a scale of so many bits.
+pub(super) fn needed_bits(scale: f64, bound: f64) -> f64 {
+    scale + bound.max(f64::MIN_POSITIVE).log2().max(0.0) + HEADROOM_BITS
+}
+
 /// What a simulation is judged by.
 #[derive(Clone, Copy, Debug)]
 pub struct Model<'a> {
@@ -124,6 +129,8 @@ enum Work {
     Transform { depth: usize, node: Value },
     Rotate { depth: usize, count: usize },
     Encrypt { count: usize },
+    Decrypt { depth: usize, degree: usize, count: usize },
+    Blind { depth: usize, count: usize },
     Combine { depth: usize, degree: usize, weight_bits: i32, shape: BlockShape },
     Product { depth: usize, degrees: (usize, usize), count: usize },
     Relinearize { depth: usize, degree: usize, count: usize },
@@ -140,6 +147,9 @@ impl Work {
             },
             Self::Rotate { depth, count } => count as f64 * cost.rotation(size, limbs(depth)),
             Self::Encrypt { count } => count as f64 * cost.encrypt(size, limbs(0)),
+            Self::Decrypt { depth, degree, count } => count as f64 * cost.decrypt(size, limbs(depth), degree),
+            // Encoding a plaintext takes about as long as encrypting it.
+            Self::Blind { depth, count } => count as f64 * cost.encrypt(size, limbs(depth)),
             Self::Combine { depth, degree, weight_bits, shape } => {
                 cost.combine(size, &moduli[..limbs(depth)], degree, weight_bits, shape)
             }
@@ -162,7 +172,7 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn require(&mut self, value: Simulated) -> Result<Simulated, Infeasible> {
-        let bits = value.state.bits + value.bound.max(f64::MIN_POSITIVE).log2().max(0.0) + HEADROOM_BITS;
+        let bits = needed_bits(value.state.bits, value.bound);
         let requirement = Requirement { origin: self.origin.clone(), depth: value.state.depth, bits };
         if bits.is_nan() || bits > LARGEST_SCALE {
             return Err(Infeasible::Chain(requirement));
@@ -342,6 +352,43 @@ impl Target for Run<'_> {
 
     fn gather(&mut self, x: &Simulated, gather: &slots::Gather) -> Result<Simulated, Infeasible> {
         Ok(Simulated { length: gather.indices.len(), ..x.clone() })
+    }
+
+    fn refresh(
+        &mut self,
+        node: Value,
+        refresh: &slots::Refresh,
+        operands: &[(Value, Simulated)],
+    ) -> Result<Simulated, Infeasible> {
+        for (_, x) in operands {
+            self.work.push(Work::Decrypt { depth: x.state.depth, degree: x.state.degree, count: x.length });
+        }
+        let length = refresh.layout.array_length();
+        self.work.push(Work::Encrypt { count: length });
+        let bits = f64::from(self.plan.input_bits);
+        let state = State { depth: 0, degree: 1, scale: Scale::power_of_two(self.plan.input_bits), bits };
+        // The function is exact, and takes errors along; those that the client computes in practice (ReLU, maxima, sigmoids) do not
+        // enlarge them.
+        let largest = |part: fn(&Simulated) -> f64| operands.iter().map(|(_, x)| part(x)).fold(0.0, f64::max);
+        let error = largest(|x| x.error).hypot(noise::fresh(self.plan.ring) / bits.exp2());
+        let (bound, size) = (self.ranges.bound(node), self.ranges.size(node));
+        self.require(Simulated { state, length, bound, size, error, rounding: largest(|x| x.rounding) })
+    }
+
+    /// Errors are counted as if the factors were one: those that are added between them and their reciprocals become smaller.
+    fn blind(
+        &mut self,
+        node: Value,
+        x: &Simulated,
+        _blind: &slots::Blind,
+        scale: &Scale,
+    ) -> Result<Simulated, Infeasible> {
+        self.work.push(Work::Blind { depth: x.state.depth, count: x.length });
+        let bits = self.bits(scale);
+        let state = State { scale: x.state.scale.times(scale), bits: x.state.bits + bits, ..x.state.clone() };
+        let error = x.error.hypot(noise::encoding(self.plan.ring) / bits.exp2() * x.size);
+        let (bound, size) = (self.ranges.bound(node), self.ranges.size(node));
+        self.require(Simulated { state, error, bound, size, ..x.clone() })
     }
 
     fn relinearize(&mut self, x: &Simulated) -> Result<Simulated, Infeasible> {

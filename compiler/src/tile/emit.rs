@@ -150,6 +150,8 @@ impl Emit<'_> {
                 }
                 // The elements of packed arrays are not apart: their circuits are not cut into tiles.
                 Op::Transform(_) => return Err(self.wrong("a transform inside a segment")),
+                // Nor are those with rounds.
+                Op::Refresh(_) | Op::Blind(_) => return Err(self.wrong("a round with the client inside a segment")),
                 Op::Multiply
                 | Op::Fold(_)
                 | Op::Square

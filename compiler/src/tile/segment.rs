@@ -212,7 +212,9 @@ impl Segment {
                     | Op::Subtract
                     | Op::Relinearize
                     | Op::Rescale
-                    | Op::DropLevel(_) => {
+                    | Op::DropLevel(_)
+                    | Op::Refresh(_)
+                    | Op::Blind(_) => {
                         operands.iter().for_each(|&operand| needed[self.place(operand)].extend(&rows));
                     }
                 }
@@ -287,7 +289,8 @@ impl Segment {
                 Op::Rescale => 20.0,
                 Op::Multiply | Op::Square => 4.0,
                 Op::Add | Op::Subtract | Op::DropLevel(_) => 1.0,
-                Op::Input(_) | Op::Gather(_) | Op::Concat => 0.0,
+                Op::Blind(_) => 20.0,
+                Op::Input(_) | Op::Gather(_) | Op::Concat | Op::Refresh(_) => 0.0,
             };
             each * elements(node) as f64 * (ty.level + 1) as f64 * (ty.degree + 1) as f64
         };

@@ -10,7 +10,7 @@ use std::io::{self, Read, Write};
 use hec_ckks::{Ciphertext, Context};
 use hec_ir::Scale;
 use hec_ir::parameters::Parameters;
-use hec_ir::program::Contract;
+use hec_ir::program::{Contract, EncryptedOutput, Reply};
 use prost::Message;
 
 use crate::error::FormatError;
@@ -53,16 +53,7 @@ impl Direction {
                 };
                 inputs.map(array).collect()
             }
-            Self::Outputs => {
-                let array = |output: &hec_ir::program::EncryptedOutput| Declared {
-                    name: output.port.name.clone(),
-                    length: output.ty.length,
-                    level: output.ty.level,
-                    scale: output.ty.scale.clone(),
-                    degree: output.ty.degree,
-                };
-                contract.encrypted_outputs().iter().map(array).collect()
-            }
+            Self::Outputs => contract.encrypted_outputs().iter().map(Declared::of_output).collect(),
         }
     }
 }
@@ -83,6 +74,28 @@ pub struct Declared {
 }
 
 impl Declared {
+    /// What the client decrypts: an output, or an operand of a round.
+    pub fn of_output(output: &EncryptedOutput) -> Self {
+        Self {
+            name: output.port.name.clone(),
+            length: output.ty.length,
+            level: output.ty.level,
+            scale: output.ty.scale.clone(),
+            degree: output.ty.degree,
+        }
+    }
+
+    /// What the client encrypts in a round.
+    pub fn of_reply(reply: &Reply) -> Self {
+        Self {
+            name: reply.port.name.clone(),
+            length: reply.layout.array_length(),
+            level: reply.level,
+            scale: reply.scale.clone(),
+            degree: 1,
+        }
+    }
+
     /// Reads ciphertext `index` of the array.
     ///
     /// # Errors

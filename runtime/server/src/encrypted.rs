@@ -176,11 +176,11 @@ impl Session {
         let memory = self.shared.admission.memory(model.memory() + chunk, self.deadline).await?;
         let (encrypted, public) = self.inputs(&model, samples).await?;
 
-        let (_calls, mut asked) = Calls::new();
+        let (calls, mut asked) = Calls::new();
         let batch =
             Batch { model, key, client: self.client.clone(), encrypted, public, samples, deadline: self.deadline };
         let shared = self.shared.clone();
-        let evaluation = shared.evaluate(batch, Cancel::default(), Held { place, memory });
+        let evaluation = shared.evaluate(batch, Cancel::default(), Held { place, memory }, Some(calls));
         tokio::pin!(evaluation);
         let mut request = 0;
         let (outputs, seconds) = loop {
@@ -232,27 +232,29 @@ impl Session {
             self.send_array(array as u32, request, ciphertexts, Down::Operands).await?;
         }
         self.send(Down::Refresh(RefreshRequest { request, step: call.step, lengths })).await?;
-        let mut answer: Vec<Bytes> = Vec::new();
+        let mut answer: Vec<Vec<Bytes>> = call.expected.iter().map(|_| Vec::new()).collect();
         loop {
             match self.next().await? {
-                Some(Up::Refreshed(part)) if part.request == request && part.first as usize == answer.len() => {
+                Some(Up::Refreshed(part)) if part.request == request => {
                     self.shared.metrics.bytes("in", part.ciphertexts.iter().map(Bytes::len).sum());
-                    answer.extend(part.ciphertexts);
-                    if answer.len() > call.expected {
-                        let (expected, found) = (call.expected, answer.len());
-                        return Err(Status::invalid_argument(format!(
-                            "refresh {request}: expected {expected} ciphertexts, found {found}"
-                        )));
+                    let Ciphertexts { array, first, ciphertexts, .. } = part;
+                    let expected = call.expected.get(array as usize).copied().unwrap_or(0);
+                    match answer.get_mut(array as usize).filter(|own| own.len() == first as usize) {
+                        Some(own) if ciphertexts.len() <= expected - own.len() => own.extend(ciphertexts),
+                        Some(_) | None => {
+                            return Err(Status::invalid_argument(format!(
+                                "refresh {request}: result {array} has no ciphertexts {first} and on"
+                            )));
+                        }
                     }
                 }
-                Some(Up::Done(done)) if done.request == request && answer.len() == call.expected => break,
-                Some(_) => {
-                    return Err(Status::invalid_argument(format!(
-                        "expected the answer to refresh {request}, in order"
-                    )));
-                }
+                Some(Up::Done(done)) if done.request == request => break,
+                Some(_) => return Err(Status::invalid_argument(format!("expected the answer to refresh {request}"))),
                 None => return Err(Status::cancelled("the stream ended before the answer did")),
             }
+        }
+        if answer.iter().map(Vec::len).ne(call.expected.iter().copied()) {
+            return Err(Status::invalid_argument(format!("refresh {request}: the answer is not whole")));
         }
         // If the evaluation does not wait for it any more, it says why itself.
         let _ = call.answer.send(answer);

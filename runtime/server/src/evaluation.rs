@@ -17,6 +17,7 @@ use crate::cancel::Cancel;
 use crate::limits::{Admission, Place, late};
 use crate::metrics::Metrics;
 use crate::model::Model;
+use crate::refresh::{Calls, Remote};
 use crate::repository::Repository;
 use crate::store::Store;
 
@@ -92,7 +93,13 @@ impl Shared {
     ///
     /// # Errors
     /// Those of the keys, `DEADLINE_EXCEEDED`, `INVALID_ARGUMENT` if the program refuses the inputs.
-    pub async fn evaluate(self: &Arc<Self>, batch: Batch, cancel: Cancel, held: Held) -> Result<Results, Status> {
+    pub async fn evaluate(
+        self: &Arc<Self>,
+        batch: Batch,
+        cancel: Cancel,
+        held: Held,
+        calls: Option<Calls>,
+    ) -> Result<Results, Status> {
         let _stop = cancel.on_drop();
         let Batch { model, key, client, encrypted, public, samples, deadline } = batch;
         let turn = self.admission.turn(deadline).await?;
@@ -101,8 +108,9 @@ impl Shared {
             // All of it is given back when the work is done, and not when nobody waits for it any more.
             let _held = (turn, held);
             let evaluator = own.evaluator(shared.keys.get(&own, key)?);
+            let remote = Remote { model: own.clone(), calls };
             let start = Clock::now();
-            let outputs = evaluate_batch(&own.program, &evaluator, encrypted, &public, samples, &flag);
+            let outputs = evaluate_batch(&own.program, &evaluator, encrypted, &public, samples, &remote, &flag);
             let outputs = outputs.map_err(refused)?;
             let seconds = start.elapsed().as_secs_f64();
             let write = |ciphertext: Arc<Ciphertext>| {
@@ -147,6 +155,7 @@ pub async fn read(model: Arc<Model>, array: usize, first: usize, bytes: Vec<Byte
 
 fn refused(error: RunError) -> Status {
     match error {
+        other @ RunError::NoClient => Status::failed_precondition(other.to_string()),
         RunError::Cancelled => Status::cancelled("nobody waits for the results any more"),
         other @ (RunError::MissingInput { .. }
         | RunError::UnknownInput { .. }
@@ -154,7 +163,8 @@ fn refused(error: RunError) -> Status {
         | RunError::SampleSize { .. }
         | RunError::SampleCount { .. }
         | RunError::Layout { .. }
-        | RunError::Encode { .. }) => Status::invalid_argument(other.to_string()),
+        | RunError::Encode { .. }
+        | RunError::Round { .. }) => Status::invalid_argument(other.to_string()),
         other @ (RunError::Memory { .. }
         | RunError::OutputLength { .. }
         | RunError::Keys(_)

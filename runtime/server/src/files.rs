@@ -9,7 +9,7 @@ use hec_ckks::Ciphertext;
 use hec_ckks::adapter::EvaluationKeys;
 use hec_protocol::ciphertexts::{Direction, Header, Reader, Writer};
 use hec_protocol::{Fingerprint, FormatError, keys};
-use hec_runtime::{Progress, RunError, SampleBatch, evaluate_batch};
+use hec_runtime::{NoRounds, Progress, RunError, SampleBatch, evaluate_batch};
 
 use crate::model::Model;
 
@@ -90,7 +90,7 @@ pub fn evaluate(
             encrypted.insert(declared.name.clone(), array);
         }
         let start = Instant::now();
-        let outputs = evaluate_batch(&model.program, &evaluator, encrypted, &public, samples, progress)?;
+        let outputs = evaluate_batch(&model.program, &evaluator, encrypted, &public, samples, &NoRounds, progress)?;
         done.seconds += start.elapsed().as_secs_f64();
         done.batches += 1;
         for ciphertext in outputs.iter().flat_map(|(_, array)| array) {

@@ -125,6 +125,11 @@ impl GrpcInferenceService for Inference {
             .parse()
             .map_err(|e: String| Status::invalid_argument(format!("the version is the program's fingerprint: {e}")))?;
         let model = shared.model(&request.model_name, program)?;
+        if !model.contract.exchanges().is_empty() {
+            return Err(Status::failed_precondition(
+                "this model needs its client in the middle of a run: ask hec.v1.Encrypted/Evaluate",
+            ));
+        }
         let key = tensors::read_fingerprint(request.parameters.get(tensors::KEY)).map_err(invalid)?;
         let samples = tensors::read_number(request.parameters.get(tensors::SAMPLES)).map_err(invalid)?;
         let samples = model.batch_of(samples)?;
@@ -140,7 +145,7 @@ impl GrpcInferenceService for Inference {
         let id = std::mem::take(&mut request.id);
         drop(request);
         let batch = Batch { model: model.clone(), key, client, encrypted, public, samples, deadline };
-        let (outputs, seconds) = shared.evaluate(batch, Cancel::default(), held).await?;
+        let (outputs, seconds) = shared.evaluate(batch, Cancel::default(), held, None).await?;
         let mut response = ModelInferResponse {
             model_name: model.name.clone(),
             model_version: model.fingerprint().hex(),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Circuit, Op};
+use super::{Circuit, Input, Op, Refresh};
 use crate::slots::{Layout, Packed, Place};
 
 /// The layout of each value, as far as it follows from inputs and transforms: `None` for arrays without a packed layout, which have one
@@ -13,7 +13,7 @@ pub fn layouts(circuit: &Circuit) -> Vec<Option<Arc<Packed>>> {
     for (_, node) in circuit.nodes() {
         let of = |i: usize| node.operands().get(i).and_then(|operand| all[operand.index()].clone());
         all.push(match node.op() {
-            Op::Input(input) => match &input.layout {
+            Op::Input(Input { layout, .. }) | Op::Refresh(Refresh { layout, .. }) => match layout {
                 Layout::Packed(packed) => Some(packed.clone()),
                 Layout::Batch { .. } => None,
             },
@@ -32,7 +32,8 @@ pub fn layouts(circuit: &Circuit) -> Vec<Option<Arc<Packed>>> {
             | Op::Relinearize
             | Op::Rescale
             | Op::DropLevel(_)
-            | Op::Fold(_) => of(0),
+            | Op::Fold(_)
+            | Op::Blind(_) => of(0),
         });
     }
     all

@@ -58,6 +58,8 @@ pub fn peak_ciphertext_bytes(circuit: &Circuit) -> u64 {
                 memory.require(raised * (digits + 2 * (giants.len() as u64 + 1)) + weights);
                 memory.allocate(length, bytes(value))
             }
+            // What the client sends is there while what it was sent still is.
+            Op::Refresh(_) => memory.allocate(length, bytes(value)),
             Op::Multiply
             | Op::Square
             | Op::Add
@@ -65,7 +67,8 @@ pub fn peak_ciphertext_bytes(circuit: &Circuit) -> u64 {
             | Op::Relinearize
             | Op::Rescale
             | Op::DropLevel(_)
-            | Op::Fold(_) => {
+            | Op::Fold(_)
+            | Op::Blind(_) => {
                 // Element by element: what is freed makes room for the next.
                 let mut result = Vec::with_capacity(length);
                 for i in 0..length {
@@ -120,7 +123,9 @@ pub fn encoded_weight_bytes(circuit: &Circuit) -> u64 {
         | Op::Relinearize
         | Op::Rescale
         | Op::DropLevel(_)
-        | Op::Fold(_) => 0,
+        | Op::Fold(_)
+        | Op::Refresh(_)
+        | Op::Blind(_) => 0,
     };
     circuit.nodes().map(|(_, node)| of(node.op(), node.ty())).sum()
 }

@@ -23,7 +23,8 @@ use crate::graph::{Dialect, Graph, TypeError};
 use crate::matrix::BlockMatrix;
 use crate::parameters::Parameters;
 use crate::slots::{
-    Gather, Layout, LinearMap, baby_and_giant_steps, combined_length, gathered_length, transformed_length,
+    Blind, Gather, Layout, LinearMap, baby_and_giant_steps, combined_length, gathered_length, some_operands,
+    transformed_length,
 };
 use crate::tensor::expect_operands;
 
@@ -71,6 +72,34 @@ pub enum Op {
     Transform(Transform),
     /// Adds to each ciphertext its own rotations, one after the other.
     Fold(Fold),
+    /// What the client makes of the operands: it decrypts them, computes a function in the clear, and encrypts the result.
+    Refresh(Refresh),
+    /// Products with factors that only the evaluator knows, or with their reciprocals, encoded at a scale.
+    Blind(BlindAt),
+}
+
+/// A result of a round with the client: fresh ciphertexts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refresh {
+    /// Which round, from 0. All refreshes of a round have the same operands: the inputs of its function.
+    pub round: usize,
+    /// Which output of the round's function.
+    pub name: String,
+    /// How the client packs it.
+    pub layout: Layout,
+    /// The level it is encrypted at.
+    pub level: usize,
+    /// The scale it is encoded at.
+    pub scale: Scale,
+}
+
+/// Random factors at a scale.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BlindAt {
+    /// Which factors.
+    pub blind: Blind,
+    /// The scale that they are encoded at: the result's scale is the operand's times this.
+    pub weight_scale: Scale,
 }
 
 /// A fresh ciphertext array.
@@ -227,6 +256,18 @@ impl Dialect for Ckks {
                 }
                 x.clone()
             }
+            Op::Refresh(Refresh { layout, level, scale, .. }) => {
+                some_operands(operands.len())?;
+                if let Layout::Packed(packed) = layout {
+                    fits_slots(parameters, packed.period())?;
+                }
+                Type { length: layout.array_length(), level: *level, scale: scale.clone(), degree: 1 }
+            }
+            Op::Blind(BlindAt { blind, weight_scale }) => {
+                let [x] = expect_operands(operands)?;
+                blind.fits(x.length)?;
+                Type { scale: x.scale.times(weight_scale), ..x.clone() }
+            }
         };
         fits_modulus(parameters, ty)
     }
@@ -260,6 +301,14 @@ impl Dialect for Ckks {
                 ("transform", map.with_flag("just_in_time", transform.just_in_time))
             }
             Op::Fold(fold) => ("fold", none.with_sizes("steps", &fold.steps)),
+            Op::Refresh(Refresh { round, name, layout, level, scale }) => {
+                let named = none.with_int("round", *round as i64).with_text("name", name.as_str());
+                let encoded = layout.attributes(named).with_int("level", *level as i64);
+                ("refresh", encoded.with_scale("scale", scale.clone()))
+            }
+            Op::Blind(BlindAt { blind, weight_scale }) => {
+                ("blind", blind.attributes(none).with_scale("weight_scale", weight_scale.clone()))
+            }
         }
     }
 
@@ -294,6 +343,17 @@ impl Dialect for Ckks {
                 just_in_time: a.flag("just_in_time")?,
             }),
             "fold" => Op::Fold(Fold { steps: a.sizes("steps")? }),
+            "refresh" => Op::Refresh(Refresh {
+                round: a.size("round")?,
+                name: a.text("name")?,
+                layout: Layout::from_attributes(a)?,
+                level: a.size("level")?,
+                scale: a.scale("scale")?,
+            }),
+            "blind" => {
+                let blind = Blind::from_attributes(a)?;
+                Op::Blind(BlindAt { blind, weight_scale: a.scale("weight_scale")? })
+            }
             other => return Err(AttributeError::UnknownOperation(other.to_owned())),
         };
         attributes.finish()?;

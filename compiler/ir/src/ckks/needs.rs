@@ -49,7 +49,9 @@ pub fn key_needs(circuit: &Circuit) -> KeyNeeds {
             | Op::Concat
             | Op::Gather(_)
             | Op::Rescale
-            | Op::DropLevel(_) => Vec::new(),
+            | Op::DropLevel(_)
+            | Op::Refresh(_)
+            | Op::Blind(_) => Vec::new(),
         };
         for step in steps {
             let level = needs.rotations.entry(step).or_insert(0);
@@ -76,6 +78,8 @@ pub struct OpCounts {
     pub rescales: usize,
     /// Sums and differences.
     pub additions: usize,
+    /// Ciphertexts that the client encrypts in the middle of the run.
+    pub refreshed: usize,
 }
 
 /// Counts what `circuit` does.
@@ -100,19 +104,26 @@ pub fn counts(circuit: &Circuit) -> OpCounts {
                 total.key_switches += fold.steps.len() * length;
                 total.additions += fold.steps.len() * length;
             }
+            Op::Refresh(_) => total.refreshed += length,
+            Op::Blind(_) => total.plain_products += length,
             Op::Input(_) | Op::Concat | Op::Gather(_) | Op::DropLevel(_) => {}
         }
     }
     total
 }
 
-/// For each value, the largest number of products (with weights or ciphertexts) on a path from an input to it.
+/// For each value, the largest number of products (with weights or ciphertexts) on a path from an input, or from where the client last
+/// encrypted, to it.
 pub fn multiplicative_depth(circuit: &Circuit) -> Vec<usize> {
     let mut depths: Vec<usize> = Vec::with_capacity(circuit.len());
     for (_, node) in circuit.nodes() {
         let before = node.operands().iter().map(|v: &Value| depths[v.index()]).max().unwrap_or(0);
         let own = match node.op() {
-            Op::Combine(_) | Op::Multiply | Op::Square | Op::Transform(_) => 1,
+            Op::Refresh(_) => {
+                depths.push(0);
+                continue;
+            }
+            Op::Combine(_) | Op::Multiply | Op::Square | Op::Transform(_) | Op::Blind(_) => 1,
             Op::Input(_)
             | Op::Add
             | Op::Subtract

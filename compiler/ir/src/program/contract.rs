@@ -8,7 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use prost::Message;
 
 use super::encode::Blobs;
-use super::{ClientWork, FileKind, Guard, Normalisation, Port, Program, ProgramError, decode, encode, wire, work};
+use super::{
+    ClientWork, Exchange, FileKind, Guard, Normalisation, Port, Program, ProgramError, Reply, decode, encode, wire,
+    work,
+};
 use crate::ckks::{self, Ckks, KeyNeeds, Op, Relinearization};
 use crate::graph::{Dialect, Value};
 use crate::parameters::Parameters;
@@ -29,6 +32,7 @@ pub struct Contract {
     public: Vec<Port>,
     outputs: Vec<EncryptedOutput>,
     guards: Vec<Guard>,
+    exchanges: Vec<Exchange>,
     client: Option<TensorGraph>,
     capacity: usize,
     annotations: BTreeMap<String, String>,
@@ -88,6 +92,7 @@ impl Program {
             public: self.public_inputs(),
             outputs: ports.zip(self.output_layouts()).zip(values).map(output).collect(),
             guards: self.guards.clone(),
+            exchanges: self.exchanges(),
             client: self.client.clone(),
             capacity: self.capacity(),
             annotations: self.annotations.clone(),
@@ -143,6 +148,11 @@ impl Contract {
         &self.guards
     }
 
+    /// What is sent in each round with the client in the middle of a run.
+    pub fn exchanges(&self) -> &[Exchange] {
+        &self.exchanges
+    }
+
     /// What the client computes from the decrypted values, if those are not the model's outputs already.
     pub fn client(&self) -> Option<&TensorGraph> {
         self.client.as_ref()
@@ -182,6 +192,7 @@ impl Contract {
             public: self.public.iter().map(|own| port(&own.name, &own.ty)).collect(),
             outputs: self.outputs.iter().map(|own| output(own, &mut blobs)).collect(),
             client: self.client.as_ref().map(|client| encode::graph(client, &mut blobs)),
+            exchanges: self.exchanges.iter().map(|own| exchange(own, &mut blobs)).collect(),
             blobs: blobs.list,
             guards: self.guards.iter().map(encode::guard).collect(),
             normalisation: self
@@ -248,6 +259,21 @@ fn output(own: &EncryptedOutput, blobs: &mut Blobs) -> wire::EncryptedOutput {
     }
 }
 
+fn exchange(own: &Exchange, blobs: &mut Blobs) -> wire::Exchange {
+    wire::Exchange {
+        function: Some(encode::graph(&own.function, blobs)),
+        operands: own.operands.iter().map(|operand| output(operand, blobs)).collect(),
+        results: own.results.iter().map(|reply| output(&fresh(reply), blobs)).collect(),
+    }
+}
+
+/// The ciphertexts of a result of a round.
+fn fresh(reply: &Reply) -> EncryptedOutput {
+    let Reply { port, layout, level, scale } = reply.clone();
+    let ty = ckks::Type { length: layout.array_length(), level, scale, degree: 1 };
+    EncryptedOutput { port, layout, ty }
+}
+
 fn invalid(text: impl Into<String>) -> ProgramError {
     ProgramError::Invalid(text.into())
 }
@@ -303,6 +329,8 @@ fn read(message: wire::Contract) -> Result<Contract, ProgramError> {
         return Err(invalid(format!("the limit of guard \"{}\" is no number from 1", guard.name.escape_debug())));
     }
 
+    let read_exchange = |stored| read_exchange(&parameters, stored, &blobs);
+    let exchanges = message.exchanges.into_iter().map(read_exchange).collect::<Result<Vec<_>, _>>()?;
     let client = message.client.map(|client| decode::graph::<Tensors>((), client, &blobs)).transpose()?;
     let slots = parameters.slots();
     let largest = inputs.iter().map(|own| own.input.layout.capacity(slots)).min().unwrap_or(slots);
@@ -312,8 +340,19 @@ fn read(message: wire::Contract) -> Result<Contract, ProgramError> {
     }
     let program = message.program.as_slice().try_into().map_err(|_| decode::missing("fingerprint of a program"))?;
     let annotations = message.annotations;
-    let contract =
-        Contract { parameters, keys, inputs, public, outputs, guards, client, capacity, annotations, program };
+    let contract = Contract {
+        parameters,
+        keys,
+        inputs,
+        public,
+        outputs,
+        guards,
+        exchanges,
+        client,
+        capacity,
+        annotations,
+        program,
+    };
     if let Some(client) = &contract.client {
         super::check_client(client)?;
         let (expected, found) = (contract.decrypted().cloned().collect::<Vec<_>>(), Port::inputs_of(client));
@@ -362,6 +401,32 @@ fn read_output(
         return Err(invalid(format!("output \"{name}\" has degree {degree}, expected 1 to {}", ckks::MAX_DEGREE)));
     }
     Ok(EncryptedOutput { port, layout, ty })
+}
+
+/// A round: its function, and ciphertexts for its inputs and for some of its outputs.
+fn read_exchange(
+    parameters: &Parameters,
+    stored: wire::Exchange,
+    blobs: &[decode::Content],
+) -> Result<Exchange, ProgramError> {
+    let function = stored.function.ok_or_else(|| decode::missing("function of a round"))?;
+    let function = decode::graph::<Tensors>((), function, blobs)?;
+    super::check_client(&function)?;
+    let read = |stored| read_output(parameters, stored, blobs);
+    let operands = stored.operands.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    if !operands.is_empty() && !operands.iter().map(|own| own.port.clone()).eq(Port::inputs_of(&function)) {
+        return Err(invalid("the operands of a round are not its function's inputs"));
+    }
+    let known = Port::outputs_of(&function);
+    let mut results = Vec::with_capacity(stored.results.len());
+    for EncryptedOutput { port, layout, ty } in stored.results.into_iter().map(read).collect::<Result<Vec<_>, _>>()? {
+        if !known.contains(&port) || ty.degree != 1 || operands.is_empty() {
+            return Err(invalid(format!("a round has no fresh result \"{}\"", port.name.escape_debug())));
+        }
+        results.push(Reply { port, layout, level: ty.level, scale: ty.scale });
+    }
+    unique("result of a round", results.iter().map(|reply| &reply.port.name))?;
+    Ok(Exchange { function, operands, results })
 }
 
 fn read_keys(

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use prost::Message;
 
-use super::{FILE, FileKind, Guard, HEADER, Normalisation, Program, ProgramError, wire};
+use super::{FILE, FileKind, Guard, HEADER, Normalisation, Program, ProgramError, Round, wire};
 use crate::Scale;
 use crate::attribute::{Attribute, Attributes};
 use crate::ckks::Ckks;
@@ -55,7 +55,10 @@ pub(super) fn program(bytes: &[u8]) -> Result<Program, ProgramError> {
     let guards = message.guards.into_iter().map(guard).collect();
     let own = |n: wire::Normalisation| (n.name, Normalisation { offset: n.offset, divisor: n.divisor });
     let normalisation = message.normalisation.into_iter().map(own).collect();
-    let program = Program::with_public(source, circuit, public, client, guards)?.with_normalisation(normalisation)?;
+    let rounds = message.rounds.into_iter().map(|function| graph::<Tensors>((), function, &blobs));
+    let rounds = rounds.map(|function| function.map(|function| Round { function })).collect::<Result<_, _>>()?;
+    let program = Program::with_public(source, circuit, public, client, guards)?;
+    let program = program.with_rounds(rounds)?.with_normalisation(normalisation)?;
     Ok(Program { annotations: message.annotations, ..program })
 }
 

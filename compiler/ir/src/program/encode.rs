@@ -13,6 +13,7 @@ use crate::slots::{Packed, Place};
 
 pub(super) fn program(program: &Program) -> Vec<u8> {
     let mut blobs = Blobs::default();
+    let rounds = program.rounds().iter().map(|round| graph(&round.function, &mut blobs)).collect();
     let message = wire::Program {
         parameters: Some(parameters(program.parameters().literal())),
         source: Some(graph(program.source(), &mut blobs)),
@@ -20,6 +21,7 @@ pub(super) fn program(program: &Program) -> Vec<u8> {
         client: program.client().map(|client| graph(client, &mut blobs)),
         public: program.public().map(|public| graph(public, &mut blobs)),
         blobs: blobs.list,
+        rounds,
         guards: program.guards().iter().map(guard).collect(),
         normalisation: program.normalisation().iter().map(normalisation).collect(),
         annotations: program.annotations.clone(),

@@ -9,9 +9,11 @@
 mod contract;
 mod decode;
 mod encode;
+mod round;
 mod wire;
 
 pub use contract::{Contract, EncryptedOutput, PrivateInput};
+pub use round::{Exchange, Groups, Reply, Round};
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,6 +31,7 @@ pub struct Program {
     public: Option<TensorGraph>,
     client: Option<TensorGraph>,
     guards: Vec<Guard>,
+    rounds: Vec<Round>,
     normalisation: BTreeMap<String, Normalisation>,
     annotations: BTreeMap<String, String>,
 }
@@ -218,7 +221,8 @@ impl Program {
         guards: Vec<Guard>,
     ) -> Result<Self, ProgramError> {
         let normalisation = BTreeMap::new();
-        let program = Self { source, circuit, public, client, guards, normalisation, annotations: BTreeMap::new() };
+        let (rounds, annotations) = (Vec::new(), BTreeMap::new());
+        let program = Self { source, circuit, public, client, guards, rounds, normalisation, annotations };
         if let Some(guard) = program.guards.iter().find(|guard| !guard.is_usable()) {
             return Err(ProgramError::Invalid(format!("the limit of guard \"{}\" is no number from 1", guard.name)));
         }
@@ -355,6 +359,98 @@ impl Program {
     /// The server's work in the clear, node by node of the model.
     pub fn public_work(&self) -> Vec<ClientWork> {
         work(self.public.as_ref())
+    }
+
+    /// The same program with what the client computes in the middle of the run: a function for each round of the circuit's refreshes.
+    ///
+    /// # Errors
+    /// If a refresh or a factor of the circuit has no such round, operand or result, or of another size, or a function cannot be
+    /// computed.
+    pub fn with_rounds(mut self, rounds: Vec<Round>) -> Result<Self, ProgramError> {
+        let invalid = |text: String| Err(ProgramError::Invalid(text));
+        for (number, round) in rounds.iter().enumerate() {
+            if let Some((_, node)) = round.function.nodes().find(|(_, node)| node.ty().known().is_none()) {
+                let origin = node.origin().as_str().escape_debug();
+                return invalid(format!("the client cannot compute node \"{origin}\" of round {number}"));
+            }
+        }
+        let circuit = &self.circuit;
+        let layouts = ckks::layouts(circuit);
+        let mut seen = BTreeSet::new();
+        for (_, node) in circuit.nodes() {
+            let (number, name, layout) = if let Op::Refresh(refresh) = node.op() {
+                (refresh.round, &refresh.name, &refresh.layout)
+            } else if let Op::Blind(at) = node.op() {
+                (at.blind.round, &at.blind.port, &at.blind.layout)
+            } else {
+                continue;
+            };
+            let name_text = name.escape_debug();
+            let Some(round) = rounds.get(number) else {
+                return invalid(format!("there is no round {number} for \"{name_text}\""));
+            };
+            let port = |ports: Vec<Port>| ports.into_iter().find(|port| port.name == *name);
+            if matches!(node.op(), Op::Refresh(_)) {
+                if !seen.insert((number, name.clone())) {
+                    return invalid(format!("round {number} gives \"{name_text}\" twice"));
+                }
+                let elements = |v: &Value| layouts[v.index()].as_ref().map_or(circuit.ty(*v).length, |p| p.elements());
+                let found = node.operands().iter().map(elements);
+                let expected = round.operands().into_iter().map(|port| port.ty.elements());
+                if !found.eq(expected) {
+                    return invalid(format!("the operands of \"{name_text}\" are not those of round {number}"));
+                }
+            }
+            let before = matches!(node.op(), Op::Blind(at) if !at.blind.inverse);
+            let port = port(if before { round.operands() } else { round.results() });
+            if port.map(|port| port.ty.elements()) != Some(layout.elements()) {
+                return invalid(format!("round {number} has no \"{name_text}\" of {} elements", layout.elements()));
+            }
+        }
+        self.rounds = rounds;
+        Ok(self)
+    }
+
+    /// What is sent in each round. Results that the circuit does not use are left out.
+    pub fn exchanges(&self) -> Vec<Exchange> {
+        let layouts = ckks::layouts(&self.circuit);
+        let shaped = |value: Value, port: &Port| {
+            let shape = port.ty.shape.clone();
+            let packed = layouts[value.index()].as_ref().and_then(|packed| packed.reshaped(&shape).ok());
+            packed.map_or(Layout::Batch { shape }, |packed| Layout::Packed(packed.into()))
+        };
+        let exchange = |(number, round): (usize, &Round)| {
+            let mut exchange = Exchange { function: round.function.clone(), operands: Vec::new(), results: Vec::new() };
+            for (value, node) in self.circuit.nodes() {
+                let Op::Refresh(refresh) = node.op() else { continue };
+                let port = round.results().into_iter().find(|port| port.name == refresh.name);
+                let Some(port) = port.filter(|_| refresh.round == number) else { continue };
+                let operands = round.operands().into_iter().zip(node.operands());
+                exchange.operands = operands
+                    .map(|(port, operand)| {
+                        let (layout, ty) = (shaped(*operand, &port), self.circuit.ty(*operand).clone());
+                        EncryptedOutput { port, layout, ty }
+                    })
+                    .collect();
+                let (level, scale, layout) = (refresh.level, refresh.scale.clone(), shaped(value, &port));
+                exchange.results.push(Reply { port, layout, level, scale });
+            }
+            exchange
+        };
+        self.rounds.iter().enumerate().map(exchange).collect()
+    }
+
+    /// The rounds whose operands the server multiplies by random factors.
+    pub fn blinded_rounds(&self) -> BTreeSet<usize> {
+        let blinded = |(_, node): (Value, &crate::Node<ckks::Ckks>)| {
+            if let Op::Blind(at) = node.op() { Some(at.blind.round) } else { None }
+        };
+        self.circuit.nodes().filter_map(blinded).collect()
+    }
+
+    /// What the client computes in the middle of the run, round by round.
+    pub fn rounds(&self) -> &[Round] {
+        &self.rounds
     }
 
     /// The same program, whose circuit takes inputs as `normalisation` makes them. Those of other names are taken as they are.
@@ -501,5 +597,5 @@ struct FileKind {
     version: u32,
 }
 
-const FILE: FileKind = FileKind { name: "program", magic: b"HECPROG\0", version: 3 };
+const FILE: FileKind = FileKind { name: "program", magic: b"HECPROG\0", version: 4 };
 const HEADER: usize = 8 + 4 + blake3::OUT_LEN;

@@ -26,6 +26,9 @@ pub struct Program {
     /// What the server computes in the clear, from the public inputs, for the circuit.
     #[prost(message, optional, tag = "9")]
     pub public: Option<Graph>,
+    /// What the client computes in the middle of the run.
+    #[prost(message, repeated, tag = "10")]
+    pub rounds: Vec<Graph>,
 }
 
 /// What the client does to an input before it encrypts.
@@ -269,6 +272,21 @@ pub struct Contract {
     /// The program's fingerprint.
     #[prost(bytes = "vec", tag = "14")]
     pub program: Vec<u8>,
+    /// The rounds with the client.
+    #[prost(message, repeated, tag = "15")]
+    pub exchanges: Vec<Exchange>,
+}
+
+/// What is sent in a round.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Exchange {
+    #[prost(message, optional, tag = "1")]
+    pub function: Option<Graph>,
+    #[prost(message, repeated, tag = "2")]
+    pub operands: Vec<EncryptedOutput>,
+    /// Of degree 1.
+    #[prost(message, repeated, tag = "3")]
+    pub results: Vec<EncryptedOutput>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

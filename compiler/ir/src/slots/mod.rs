@@ -41,6 +41,61 @@ pub enum Op {
     Gather(Gather),
     /// A linear map over the slots, from one packed tensor to another.
     Transform(Arc<LinearMap>),
+    /// What the client makes of the operands: decrypted, computed in the clear, and encrypted anew.
+    Refresh(Refresh),
+    /// The operand times factors that only the server knows, or over them.
+    Blind(Blind),
+}
+
+/// A result of a round with the client.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refresh {
+    /// Which round, from 0.
+    pub round: usize,
+    /// Which output of the round's function.
+    pub name: String,
+    /// How the client packs it.
+    pub layout: Layout,
+}
+
+/// Random positive factors, fresh for each sample and each group of elements that the client's function mixes: it cannot tell
+/// how large values are, and the function commutes with them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Blind {
+    /// The round that they are drawn for.
+    pub round: usize,
+    /// The input or output of the round's function whose elements are meant.
+    pub port: String,
+    /// How it lies.
+    pub layout: Layout,
+    /// Whether to divide: after the round.
+    pub inverse: bool,
+}
+
+impl Blind {
+    /// Factors lie between 1 and 2 to this power, evenly by their logarithm.
+    pub const BITS: i32 = 6;
+
+    /// For the text form and the file.
+    pub(crate) fn attributes(&self, to: Attributes) -> Attributes {
+        let named = to.with_int("round", self.round as i64).with_text("port", self.port.as_str());
+        self.layout.attributes(named).with_flag("inverse", self.inverse)
+    }
+
+    /// The inverse of [`Blind::attributes`].
+    pub(crate) fn from_attributes(a: &mut Attributes) -> Result<Self, AttributeError> {
+        let (round, port) = (a.size("round")?, a.text("port")?);
+        Ok(Self { round, port, layout: Layout::from_attributes(a)?, inverse: a.flag("inverse")? })
+    }
+
+    /// That the operand is as long as the layout says.
+    pub(crate) fn fits(&self, length: usize) -> Result<(), TypeError> {
+        let expected = self.layout.array_length();
+        if length != expected {
+            return Err(TypeError::new(format!("factors for an array of {expected} do not fit one of {length}")));
+        }
+        Ok(())
+    }
 }
 
 /// A graph input with its layout.
@@ -143,6 +198,15 @@ impl Dialect for Slots {
             Op::Concat => operands.iter().map(|ty| ty.length).sum(),
             Op::Gather(gather) => gathered_length(expect_operands::<_, 1>(operands)?[0].length, &gather.indices)?,
             Op::Transform(map) => transformed_length(expect_operands::<_, 1>(operands)?[0].length, map)?,
+            Op::Refresh(refresh) => {
+                some_operands(operands.len())?;
+                refresh.layout.array_length()
+            }
+            Op::Blind(blind) => {
+                let [x] = expect_operands(operands)?;
+                blind.fits(x.length)?;
+                x.length
+            }
         };
         Ok(Type { length })
     }
@@ -167,6 +231,10 @@ impl Dialect for Slots {
             Op::Concat => ("concat", none),
             Op::Gather(gather) => ("gather", none.with_indices("indices", gather.indices.clone())),
             Op::Transform(map) => ("transform", map.attributes(none)),
+            Op::Refresh(Refresh { round, name, layout }) => {
+                ("refresh", layout.attributes(none.with_int("round", *round as i64).with_text("name", name.as_str())))
+            }
+            Op::Blind(blind) => ("blind", blind.attributes(none)),
         }
     }
 
@@ -187,6 +255,11 @@ impl Dialect for Slots {
             "concat" => Op::Concat,
             "gather" => Op::Gather(Gather { indices: a.indices("indices")? }),
             "transform" => Op::Transform(Arc::new(LinearMap::from_attributes(a)?)),
+            "refresh" => {
+                let (round, name) = (a.size("round")?, a.text("name")?);
+                Op::Refresh(Refresh { round, name, layout: Layout::from_attributes(a)? })
+            }
+            "blind" => Op::Blind(Blind::from_attributes(a)?),
             other => return Err(AttributeError::UnknownOperation(other.to_owned())),
         };
         attributes.finish()?;
@@ -196,6 +269,11 @@ impl Dialect for Slots {
     fn input_name(op: &Op) -> Option<&str> {
         if let Op::Input(input) = op { Some(&input.name) } else { None }
     }
+}
+
+/// That a refresh depends on something.
+pub(crate) fn some_operands(count: usize) -> Result<(), TypeError> {
+    if count == 0 { Err(TypeError::new("a refresh of nothing")) } else { Ok(()) }
 }
 
 /// The length of a combined array.

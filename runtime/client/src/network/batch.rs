@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use hec_ckks::Ciphertext;
-use hec_protocol::ciphertexts::Direction;
+use hec_protocol::ciphertexts::{Declared, Direction};
 use hec_protocol::encrypted::encrypted_client::EncryptedClient;
 use hec_protocol::encrypted::evaluate_request::Message as Up;
 use hec_protocol::encrypted::evaluate_response::Message as Down;
-use hec_protocol::encrypted::{Ciphertexts, Clear, End, EvaluateRequest, Open};
+use hec_protocol::encrypted::{Ciphertexts, Clear, End, EvaluateRequest, Open, Refreshed};
 use hec_protocol::inference::grpc_inference_service_client::GrpcInferenceServiceClient;
 use hec_protocol::inference::model_infer_request::InferInputTensor;
 use hec_protocol::inference::{ModelInferRequest, ModelInferResponse};
@@ -133,13 +133,20 @@ impl Client {
         };
         let declared = Direction::Outputs.arrays(&self.0.contract);
         let mut outputs: Vec<Vec<Bytes>> = declared.iter().map(|_| Vec::new()).collect();
+        let mut operands: Vec<Vec<Bytes>> = Vec::new();
         let answered = loop {
             let message = match down.message().await {
                 Ok(Some(message)) => message,
                 Ok(None) => break Err(Refusal::There(Status::unavailable("the stream ended before the results did"))),
                 Err(status) => break Err(Refusal::There(status)),
             };
-            traffic.down += message.encoded_len() as u64;
+            let bytes = message.encoded_len() as u64;
+            match &message.message {
+                Some(Down::Operands(_)) => traffic.rounds_down += bytes,
+                Some(Down::Started(_) | Down::Refresh(_) | Down::Outputs(_) | Down::Done(_)) | None => {
+                    traffic.down += bytes
+                }
+            }
             match message.message {
                 Some(Down::Started(_)) => {}
                 Some(Down::Outputs(part)) => {
@@ -158,10 +165,31 @@ impl Client {
                     traffic.evaluate += done.seconds;
                     break Ok(());
                 }
-                Some(Down::Operands(_) | Down::Refresh(_)) => {
-                    break Err(
-                        FormatError::damaged("results", "a request to refresh, which the client file has not").into()
-                    );
+                Some(Down::Operands(part)) => {
+                    let Ciphertexts { array, first, ciphertexts, .. } = part;
+                    let (array, count) = (array as usize, ciphertexts.len());
+                    let most = self.most_operands();
+                    if array >= most.0 || operands.iter().map(Vec::len).sum::<usize>() + count > most.1 {
+                        break Err(FormatError::damaged("the operands of a round", "more").into());
+                    }
+                    if operands.len() <= array {
+                        operands.resize(array + 1, Vec::new());
+                    }
+                    if operands[array].len() != first as usize {
+                        break Err(FormatError::damaged("ciphertexts in order", format!("number {first}")).into());
+                    }
+                    operands[array].extend(ciphertexts);
+                }
+                Some(Down::Refresh(asked)) => {
+                    let start = Instant::now();
+                    let operands = std::mem::take(&mut operands);
+                    match self.round(asked.request, asked.step as usize, operands, &send).await {
+                        Ok(bytes) => {
+                            traffic.rounds_up += bytes;
+                            traffic.rounds += start.elapsed().as_secs_f64();
+                        }
+                        Err(refusal) => break Err(refusal),
+                    }
                 }
                 None => break Err(FormatError::damaged("a message", "an empty one").into()),
             }
@@ -178,6 +206,60 @@ impl Client {
             (Err(refusal), Err(ClientError::Run(RunError::Cancelled)) | Ok(_)) => Err(refusal),
             (_, Err(error)) => Err(error.into()),
         }
+    }
+
+    /// How many operands any round has, and how many ciphertexts.
+    fn most_operands(&self) -> (usize, usize) {
+        let exchanges = self.0.contract.exchanges().iter();
+        let sizes = exchanges.map(|own| (own.operands.len(), own.operands.iter().map(|x| x.ty.length).sum::<usize>()));
+        sizes.fold((0, 0), |most, own| (most.0.max(own.0), most.1.max(own.1)))
+    }
+
+    /// Answers one round: decrypts, computes, encrypts. Returns the bytes of the answer.
+    async fn round(
+        &self,
+        request: u64,
+        round: usize,
+        operands: Vec<Vec<Bytes>>,
+        send: &mpsc::Sender<EvaluateRequest>,
+    ) -> Result<u64, Refusal> {
+        let own = self.clone();
+        let work = tokio::task::spawn_blocking(move || -> Result<Vec<Vec<Bytes>>, ClientError> {
+            let (contract, client) = (&own.0.contract, own.0.key.client());
+            let exchange = contract.exchanges().get(round);
+            let exchange = exchange.ok_or_else(|| FormatError::damaged("a round of the client file", round))?;
+            let mut read = Vec::new();
+            for (operand, bytes) in exchange.operands.iter().zip(operands) {
+                let declared = Declared::of_output(operand);
+                let each =
+                    |(index, bytes): (usize, &Bytes)| Ok(Arc::new(declared.read(client.context(), index, bytes)?));
+                read.push(bytes.iter().enumerate().map(each).collect::<Result<Vec<_>, FormatError>>()?);
+            }
+            let write = |ciphertext: Ciphertext| {
+                let bytes = ciphertext.to_bytes(client.context()).map(Bytes::from);
+                bytes.map_err(|e| RunError::Round { round, cause: e.to_string() })
+            };
+            let array = |array: Vec<Ciphertext>| array.into_iter().map(write).collect::<Result<Vec<_>, _>>();
+            let answer = hec_runtime::client::answer(client, contract, round, read)?;
+            Ok(answer.into_iter().map(array).collect::<Result<Vec<_>, _>>()?)
+        });
+        let answer = work.await.map_err(|_| self.server("a round was interrupted"))??;
+        let gone = || Refusal::There(Status::unavailable("the stream ended within a round"));
+        let mut sent = 0;
+        for (array, ciphertexts) in answer.into_iter().enumerate() {
+            let mut first = 0;
+            for part in chunks(ciphertexts) {
+                let count = part.len() as u32;
+                let part = Ciphertexts { array: array as u32, request, first, ciphertexts: part };
+                let message = EvaluateRequest { message: Some(Up::Refreshed(part)) };
+                sent += message.encoded_len() as u64;
+                send.send(message).await.map_err(|_| gone())?;
+                first += count;
+            }
+        }
+        let done = EvaluateRequest { message: Some(Up::Done(Refreshed { request })) };
+        send.send(done).await.map_err(|_| gone())?;
+        Ok(sent)
     }
 
     /// Encrypts a batch into messages, as fast as they are taken. Returns their bytes, and the seconds of work.
@@ -325,7 +407,7 @@ impl Client {
         if names.len() != declared.len() || raw.len() != declared.len() {
             return Err(FormatError::damaged(format!("{} outputs", declared.len()), raw.len()));
         }
-        let array = |((declared, given), raw): ((&hec_protocol::ciphertexts::Declared, _), Bytes)| {
+        let array = |((declared, given), raw): ((&Declared, _), Bytes)| {
             let given: &hec_protocol::inference::model_infer_response::InferOutputTensor = given;
             if given.name != declared.name {
                 return Err(FormatError::damaged(format!("output \"{}\"", declared.name), &given.name));
@@ -341,7 +423,7 @@ impl Client {
         let work = tokio::task::spawn_blocking(move || {
             let context = own.0.key.client().context();
             let declared = Direction::Outputs.arrays(&own.0.contract);
-            let read = |(declared, bytes): (&hec_protocol::ciphertexts::Declared, Vec<Bytes>)| {
+            let read = |(declared, bytes): (&Declared, Vec<Bytes>)| {
                 let each = |(index, bytes): (usize, &Bytes)| Ok(Arc::new(declared.read(context, index, bytes)?));
                 bytes.iter().enumerate().map(each).collect::<Result<Vec<_>, FormatError>>()
             };
@@ -349,4 +431,21 @@ impl Client {
         });
         Ok(work.await.map_err(|_| self.server("results could not be read"))??)
     }
+}
+
+/// Parts of an array, each of a message's size.
+fn chunks(ciphertexts: Vec<Bytes>) -> Vec<Vec<Bytes>> {
+    let mut parts: Vec<Vec<Bytes>> = Vec::new();
+    let mut size = CHUNK;
+    for bytes in ciphertexts {
+        size += bytes.len();
+        match parts.last_mut() {
+            Some(part) if size <= CHUNK => part.push(bytes),
+            Some(_) | None => {
+                size = bytes.len();
+                parts.push(vec![bytes]);
+            }
+        }
+    }
+    parts
 }

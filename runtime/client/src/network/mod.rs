@@ -71,6 +71,12 @@ pub struct Traffic {
     pub up: u64,
     /// Bytes of messages from the server.
     pub down: u64,
+    /// Bytes that the server sent in the middle of runs.
+    pub rounds_down: u64,
+    /// Bytes that were sent back.
+    pub rounds_up: u64,
+    /// Seconds of the client's work in the middle of runs.
+    pub rounds: f64,
     /// Seconds of encryption, on all cores.
     pub encrypt: f64,
     /// Seconds of evaluation, as the server says.
@@ -239,7 +245,8 @@ impl Client {
         let count: usize = Direction::Inputs.arrays(contract).iter().map(|array| array.length).sum();
         // Fresh ciphertexts are seeded: one polynomial in the place of five.
         let bytes = count * largest(contract.parameters()) / 5;
-        self.0.options.one_message.unwrap_or(bytes <= ONE_MESSAGE)
+        // A client that is needed in the middle needs a stream.
+        contract.exchanges().is_empty() && self.0.options.one_message.unwrap_or(bytes <= ONE_MESSAGE)
     }
 }
 
@@ -248,6 +255,9 @@ impl Traffic {
         self.keys += other.keys;
         self.up += other.up;
         self.down += other.down;
+        self.rounds_down += other.rounds_down;
+        self.rounds_up += other.rounds_up;
+        self.rounds += other.rounds;
         self.encrypt += other.encrypt;
         self.evaluate += other.evaluate;
         self.retries += other.retries;
