@@ -116,6 +116,51 @@ fn a_server_killed_and_started_again_answers() {
     server.is_idle();
 }
 
+/// The client is gone when the server asks it in the middle of a run.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_does_not_answer_in_the_middle_frees_its_place() {
+    use hec_protocol::encrypted::evaluate_response::Message as Down;
+    use hec_protocol::encrypted::{Ciphertexts, End, Refreshed};
+    let setup = Setup::aided("batch");
+    let mut server = Server::start(&setup, &["small.hec", "--concurrent", "1", "--idle", "2"]);
+    setup.asks(&server.url(), &[]);
+    let mut file = Vec::new();
+    let contract = setup.contract();
+    hec_client::files::encrypt(&contract, &setup.key("keys"), &setup.samples(), &mut file).unwrap();
+    let mut reader = hec_protocol::ciphertexts::Reader::new(&file[..]).unwrap();
+    let ciphertexts = (0..4).map(|_| reader.ciphertext(1 << 24).unwrap().into()).collect();
+    let open = Open {
+        model: "small".to_owned(),
+        program: contract.program().to_vec().into(),
+        key: fingerprint(&setup.keys()).0.to_vec().into(),
+        samples: 3,
+    };
+    let begin =
+        [Up::Open(open), Up::Inputs(Ciphertexts { array: 0, request: 0, first: 0, ciphertexts }), Up::End(End {})];
+    // It is asked, and then: says nothing; answers too early; says it is done; sends what was not asked for.
+    let nothing = Up::Refreshed(Ciphertexts { array: 9, request: 1, first: 0, ciphertexts: vec![vec![0].into()] });
+    let answers = [vec![], vec![Up::End(End {})], vec![Up::Done(Refreshed { request: 1 })], vec![nothing]];
+    for (case, answer) in answers.into_iter().enumerate() {
+        let messages = begin.iter().cloned().chain(answer);
+        let messages: Vec<_> = messages.map(|message| EvaluateRequest { message: Some(message) }).collect();
+        let messages = tokio_stream::iter(messages).chain(tokio_stream::pending());
+        let mut client = server.encrypted().await;
+        let mut answers = client.evaluate(messages).await.unwrap().into_inner();
+        let status = loop {
+            match answers.message().await {
+                Ok(Some(answer)) => assert!(!matches!(answer.message, Some(Down::Done(_)))),
+                Ok(None) => panic!("no end"),
+                Err(status) => break status,
+            }
+        };
+        let expected = if case == 0 { Code::DeadlineExceeded } else { Code::InvalidArgument };
+        assert_eq!(status.code(), expected, "case {case}: {status}");
+    }
+    server.is_idle();
+    server.lives();
+    setup.asks(&server.url(), &[]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_client_is_given_up_and_a_slow_one_is_not_in_the_way() {
     let setup = Setup::batch();

@@ -15,7 +15,7 @@ use hec_protocol::inference::grpc_inference_service_client::GrpcInferenceService
 use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::common::small;
+use crate::common::{Onnx, small};
 
 pub const SAMPLES: &str = "0.5,0.25,1,0\n0,1,0,1\n-0.5,0.75,0.25,-1\n";
 
@@ -35,9 +35,27 @@ impl Setup {
         Self::new(&["--layout", "packed"])
     }
 
+    /// With a function in the middle that the client computes.
+    pub fn aided(layout: &str) -> Self {
+        let weights = |count: u16| (0..count).map(|i| f32::from(i % 5) * 0.25 - 0.5).collect::<Vec<_>>();
+        let model = Onnx::new()
+            .input("x", &[4])
+            .weights("w1", &[4, 3], &weights(12))
+            .weights("w2", &[3, 2], &weights(6))
+            .node("MatMul", &["x", "w1"], "hidden")
+            .node("Relu", &["hidden"], "positive")
+            .node("MatMul", &["positive", "w2"], "y")
+            .output("y");
+        Self::of(&model, &["--activations", "client", "--layout", layout, "--calibrate", "x.csv"])
+    }
+
     fn new(options: &[&str]) -> Self {
+        Self::of(&small(), options)
+    }
+
+    fn of(model: &Onnx, options: &[&str]) -> Self {
         let setup = Self { folder: TempDir::new().unwrap() };
-        fs::write(setup.path("small.onnx"), small().bytes()).unwrap();
+        fs::write(setup.path("small.onnx"), model.bytes()).unwrap();
         fs::write(setup.path("x.csv"), SAMPLES).unwrap();
         setup.hec(&[&["compile", "small.onnx"], options].concat());
         setup.hec(&["keygen", "--client", "small.hecclient", "-o", "keys"]);

@@ -58,6 +58,36 @@ fn keys_in_memory_are_given_up_and_sent_again() {
 }
 
 #[test]
+fn what_the_client_computes_in_the_middle() {
+    for layout in ["batch", "packed"] {
+        let setup = Setup::aided(layout);
+        let mut server = Server::start(&setup, &["small.hec"]);
+        for _ in 0..2 {
+            let report = setup.asks(&server.url(), &[]);
+            assert!(report["bytes"]["rounds_down"].as_u64().unwrap() > 1000, "{report}");
+            assert!(report["bytes"]["rounds_up"].as_u64().unwrap() > 1000, "{report}");
+            assert_eq!(report["rounds"], 1);
+        }
+        server.is_idle();
+        server.lives();
+        // On files there is no client to ask.
+        let client = ["--client", "small.hecclient", "--key", "keys/secret.heckey"];
+        setup.hec(&[&["encrypt"][..], &client, &["--input", "x.csv", "-o", "in.hecct"]].concat());
+        let error = setup.error(&[
+            "evaluate",
+            "small.hec",
+            "--keys",
+            "keys/evaluation.heckeys",
+            "--input",
+            "in.hecct",
+            "-o",
+            "out.hecct",
+        ]);
+        assert!(error.contains("client"), "{error}");
+    }
+}
+
+#[test]
 fn probes_and_metadata() {
     let setup = Setup::batch();
     let server = Server::start(&setup, &["small.hec"]);

@@ -76,7 +76,10 @@ impl Encrypted for Service {
         if complete {
             return Ok(Response::new(KeyState { complete, offset }));
         }
-        let state = receive(&shared.keys, shared, &client, print, first, &mut chunks, idle).await?;
+        let receiving = receive(&shared.keys, shared, &client, print, first, &mut chunks, idle);
+        // What has come by then stays, and another attempt goes on from there.
+        let late = |_| Status::aborted("the keys take longer than the server allows: go on with another request");
+        let state = timeout(shared.admission.limits().deadline, receiving).await.map_err(late)??;
         tracing::info!(%client, key = %print, bytes = state.offset, complete = state.complete, "keys received");
         Ok(Response::new(state))
     }
@@ -180,7 +183,7 @@ impl Session {
         let batch =
             Batch { model, key, client: self.client.clone(), encrypted, public, samples, deadline: self.deadline };
         let shared = self.shared.clone();
-        let evaluation = shared.evaluate(batch, Cancel::default(), Held { place, memory }, Some(calls));
+        let evaluation = shared.evaluate(batch, Cancel::default(), Held { place: place.clone(), memory }, Some(calls));
         tokio::pin!(evaluation);
         let mut request = 0;
         let (outputs, seconds) = loop {
@@ -195,7 +198,10 @@ impl Session {
         for (array, ciphertexts) in outputs.into_iter().enumerate() {
             self.send_array(array as u32, 0, ciphertexts, Down::Outputs).await?;
         }
-        self.send(Down::Done(Done { seconds })).await
+        self.send(Down::Done(Done { seconds })).await?;
+        // Until the results are read they have a place.
+        drop(place);
+        Ok(())
     }
 
     /// Reads all inputs.

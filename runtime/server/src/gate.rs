@@ -14,6 +14,7 @@ use tower::{Layer, Service};
 
 use crate::auth::{Tokens, Verdict};
 use crate::evaluation::{Held, Shared};
+use crate::limits::late;
 
 /// Who asks: the name of a token, the digest of a certificate, or an address.
 #[derive(Clone, Debug)]
@@ -101,7 +102,16 @@ where
                 shared.metrics.request(method, status.code());
                 return Ok(status.into_http());
             }
-            let response = inner.call(request).await?;
+            let calling = inner.call(request);
+            let response = if infer {
+                // A message is read as slowly as it comes: not for longer than a request may take.
+                match tokio::time::timeout(shared.admission.limits().deadline, calling).await {
+                    Ok(response) => response?,
+                    Err(_elapsed) => late().into_http(),
+                }
+            } else {
+                calling.await?
+            };
             let code = response.headers().get("grpc-status").map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()));
             shared.metrics.request(method, code);
             Ok(response)

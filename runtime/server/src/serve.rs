@@ -90,6 +90,9 @@ pub enum ServeError {
     Transport(#[from] tonic::transport::Error),
 }
 
+/// A client that does not get through the TLS handshake by then is given up.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
 fn pem(path: &PathBuf) -> Result<Vec<u8>, ServeError> {
     std::fs::read(path).map_err(|source| ServeError::File { path: path.clone(), source })
 }
@@ -103,7 +106,8 @@ fn tls(settings: &Settings) -> Result<Option<ServerTlsConfig>, ServeError> {
             None => Ok(None),
         };
     };
-    let mut config = ServerTlsConfig::new().identity(Identity::from_pem(pem(certificate)?, pem(key)?));
+    let mut config =
+        ServerTlsConfig::new().identity(Identity::from_pem(pem(certificate)?, pem(key)?)).timeout(HANDSHAKE);
     if let Some(ca) = &settings.client_ca {
         config = config.client_ca_root(Certificate::from_pem(pem(ca)?));
     }
@@ -192,7 +196,8 @@ pub async fn serve(
     let encrypted = EncryptedServer::new(Service(shared.clone()))
         .max_decoding_message_size(chunk)
         .max_encoding_message_size(usize::MAX);
-    let incoming = Incoming { listener, places: Arc::new(Semaphore::new(limits.connections)), waiting: None };
+    let incoming =
+        Incoming { listener, places: Arc::new(Semaphore::new(limits.connections)), waiting: None, pause: None };
     let own = shared.clone();
     let stopping = async move {
         stop.await;
@@ -280,12 +285,18 @@ struct Incoming {
     listener: TcpListener,
     places: Arc<Semaphore>,
     waiting: Option<(Waiting, Option<OwnedSemaphorePermit>)>,
+    /// After an error.
+    pause: Option<Pin<Box<tokio::time::Sleep>>>,
 }
 
 impl Stream for Incoming {
     type Item = io::Result<Connection>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Some(pause) = &mut self.pause {
+            std::task::ready!(pause.as_mut().poll(context));
+            self.pause = None;
+        }
         let places = self.places.clone();
         let (waiting, place) =
             self.waiting.get_or_insert_with(|| (Box::pin(async move { places.acquire_owned().await.ok() }), None));
@@ -304,7 +315,10 @@ impl Stream for Incoming {
             // Too many open files, a connection that was reset: the next one may be better.
             Poll::Ready(Err(error)) => {
                 tracing::warn!(%error, "a connection was not accepted");
-                context.waker().wake_by_ref();
+                let mut pause = Box::pin(tokio::time::sleep(Duration::from_millis(50)));
+                // It wakes this task.
+                let _ = pause.as_mut().poll(context);
+                self.pause = Some(pause);
                 Poll::Pending
             }
             Poll::Pending => Poll::Pending,
