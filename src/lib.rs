@@ -23,8 +23,8 @@
 pub use hec_compiler::approximate::{self, Approximation, MaxPooling};
 pub use hec_compiler::cost::{CostError, CostModel};
 pub use hec_compiler::{
-    Activations, Compilation, CompileError, Decisions, ExplicitParameters, LayerDecision, LayoutChoice, Obstacle,
-    Options, PackedDecision, compile, head, lower, passes, split, view,
+    Activations, Compilation, CompileError, Decisions, EncodedWeights, ExplicitParameters, LayerDecision, LayoutChoice,
+    Obstacle, Options, PackedDecision, compile, head, lower, passes, split, view,
 };
 pub use hec_ir as ir;
 pub use hec_ir::Program;

@@ -9,11 +9,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use common::repository;
+use common::{packed_counts, repository};
 use hec::approximate::Rung;
 use hec::ir::ckks::{counts, multiplicative_depth};
 use hec::ir::tensor::TensorGraph;
-use hec::{Approximation, ImportOptions, Options, Port, Program, SampleBatch, Silent};
+use hec::{Approximation, ImportOptions, LayoutChoice, Options, Port, Program, SampleBatch, Silent};
 use ndarray::{Array1, ArrayD, Axis};
 use ndarray_npy::{NpzReader, read_npy};
 
@@ -70,13 +70,14 @@ impl Demo {
     }
 
     /// Compiles with the calibration samples, and says which rung each site got.
-    fn compile(&self) -> (Program, Vec<Rung>) {
+    fn compile(&self, layout: LayoutChoice) -> (Program, Vec<Rung>) {
         let calibration: BTreeMap<String, Vec<f64>> =
             self.samples("calibration").into_iter().map(|(name, batch)| (name, batch.values)).collect();
         let all = || calibration.values().flatten().copied();
         let input_range = (all().fold(f64::INFINITY, f64::min), all().fold(f64::NEG_INFINITY, f64::max));
         let approximation = Approximation { max_accuracy_drop: Some(BUDGET), ..Approximation::default() };
-        let options = Options { calibration, input_range, approximation, batch: Some(BATCH), ..Options::default() };
+        let batch = (layout == LayoutChoice::Batch).then_some(BATCH);
+        let options = Options { calibration, input_range, approximation, batch, layout, ..Options::default() };
         let compiled = hec::compile(&self.model, &options).unwrap_or_else(|e| panic!("{}: {e}", self.name));
         let summary = compiled.decisions.approximation.expect("something is replaced");
         assert!(summary.within_budget(), "{summary}");
@@ -126,7 +127,7 @@ fn check(name: &'static str, rungs: &[Rung], depth: usize, products: usize) -> (
         assert!(difference(&plain[output], answer) < TOLERANCE, "{name}: {output}");
     }
 
-    let (program, found) = demo.compile();
+    let (program, found) = demo.compile(LayoutChoice::Batch);
     let deepest = multiplicative_depth(program.circuit()).into_iter().max();
     assert_eq!(
         (&found[..], deepest, counts(program.circuit()).products),
@@ -151,6 +152,45 @@ fn check(name: &'static str, rungs: &[Rung], depth: usize, products: usize) -> (
     let same = classes(&encrypted["logits"], ENCRYPTED) == approximated[..ENCRYPTED];
     assert!(same, "{name}: the encrypted classes are others");
     (circuit, answers)
+}
+
+/// Packed and encrypted, the model answers some samples as its circuit in the batch layout would: nearly as in the clear. Gives its counts.
+fn packed(name: &'static str) -> String {
+    let demo = Demo::new(name);
+    let (program, _) = demo.compile(LayoutChoice::Packed);
+    let program = Program::from_bytes(&program.to_bytes()).unwrap();
+    let (inputs, answers, labels) = (demo.samples("test"), demo.answers(), demo.labels());
+    let circuit = run(&program, "plain-circuit", &inputs);
+    let (found, original) = (classes(&circuit["logits"], labels.len()), classes(&answers["logits"], labels.len()));
+    assert!(
+        share(&found, &original) >= 0.95,
+        "{name}: {} of the classes are those of the original",
+        share(&found, &original)
+    );
+    let encrypted = run(&program, "he-ckks", &first(&inputs, ENCRYPTED));
+    for (output, values) in &encrypted {
+        let clear = &circuit[output][..values.len()];
+        let largest = circuit[output].iter().fold(0.0_f64, |largest, value| largest.max(value.abs()));
+        let error = difference(values, clear) / largest;
+        assert!(error < ENCRYPTED_TOLERANCE, "{name}: {output} differs by {error} of the largest");
+    }
+    assert!(classes(&encrypted["logits"], ENCRYPTED) == found[..ENCRYPTED], "{name}: the encrypted classes are others");
+    packed_counts(&program)
+}
+
+#[test]
+fn residual_blocks_packed() {
+    insta::assert_snapshot!(packed("residual"), @"N = 2^15 conjugate-invariant, 9 levels, 129 rotations with 46 keys, 133 key switches, 186 products with diagonals, 4 products, 9 rescalings");
+}
+
+#[test]
+fn a_convolution_over_time_packed() {
+    insta::assert_snapshot!(packed("waves"), @"N = 2^14 conjugate-invariant, 8 levels, 104 rotations with 22 keys, 108 key switches, 53 products with diagonals, 5 products, 17 rescalings");
+}
+
+#[test]
+fn two_inputs_packed() {
+    insta::assert_snapshot!(packed("two-inputs"), @"N = 2^14 conjugate-invariant, 5 levels, 76 rotations with 23 keys, 79 key switches, 19 products with diagonals, 3 products, 8 rescalings");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use common::{Onnx, Random};
 use hec::ir::tensor::TensorGraph;
-use hec::{Approximation, ImportOptions, Options, Outcome, Program, SampleBatch, Silent};
+use hec::{Approximation, ImportOptions, LayoutChoice, Options, Outcome, Program, SampleBatch, Silent};
 
 const FEATURES: usize = 6;
 
@@ -36,26 +36,39 @@ fn samples(count: usize, seed: u64) -> Vec<f64> {
     (0..count * FEATURES).map(|_| random.below(2001) as f64 / 1000.0 - 1.0).collect()
 }
 
-fn compiled(guard: bool) -> Program {
+fn compiled(guard: bool, layout: LayoutChoice) -> Program {
     let options = Options {
         input_range: (-1.0, 1.0),
         precision: 8.0,
         calibration: BTreeMap::from([("x".to_owned(), samples(256, 1))]),
         approximation: Approximation { guard, ..Approximation::default() },
+        layout,
         ..Options::default()
     };
     hec::compile(&network(), &options).unwrap().program
 }
 
 fn run(program: &Program, backend: &str, values: &[f64]) -> Outcome {
+    hec::backend(backend).unwrap().run(program, &batch(values), &Silent).unwrap()
+}
+
+fn batch(values: &[f64]) -> BTreeMap<String, SampleBatch> {
     let batch = SampleBatch { values: values.to_vec(), samples: values.len() / FEATURES };
-    let inputs = BTreeMap::from([("x".to_owned(), batch)]);
-    hec::backend(backend).unwrap().run(program, &inputs, &Silent).unwrap()
+    BTreeMap::from([("x".to_owned(), batch)])
 }
 
 #[test]
 fn the_guard_names_the_samples_that_left_the_range() {
-    let program = compiled(true);
+    names_what_left(LayoutChoice::Batch);
+}
+
+#[test]
+fn the_guard_names_the_samples_that_left_the_range_packed() {
+    names_what_left(LayoutChoice::Packed);
+}
+
+fn names_what_left(layout: LayoutChoice) {
+    let program = compiled(true, layout);
     let program = Program::from_bytes(&program.to_bytes()).unwrap();
     let nodes: Vec<&str> = program.guards().iter().map(|guard| guard.origin.as_str()).collect();
     assert_eq!(nodes, ["/b", "/d"]);
@@ -69,7 +82,9 @@ fn the_guard_names_the_samples_that_left_the_range() {
     for backend in ["plain-circuit", "he-ckks"] {
         let found = run(&program, backend, &inside);
         assert!(found.escapes.iter().all(|escapes| escapes.samples.is_empty()), "{backend}: {:?}", found.escapes);
-        assert_eq!(found.outputs["y"].len(), 120);
+        let plain = hec::evaluate_samples(program.source(), &batch(&inside), &Silent).unwrap();
+        let close = found.outputs["y"].iter().zip(&plain.outputs["y"]).all(|(a, b)| (a - b).abs() < 0.05);
+        assert!(close && found.outputs["y"].len() == 120, "{backend}: {:?}", found.outputs);
     }
     // In the clear, the circuit is refused where the second witness outgrows the modulus; encrypted, that is as good as random.
     let found = run(&program, "he-ckks", &outside);
@@ -78,7 +93,7 @@ fn the_guard_names_the_samples_that_left_the_range() {
 
 #[test]
 fn a_guard_changes_no_answer_and_nothing_is_watched_without_one() {
-    let (with, without) = (compiled(true), compiled(false));
+    let (with, without) = (compiled(true, LayoutChoice::Batch), compiled(false, LayoutChoice::Batch));
     assert!(without.guards().is_empty());
     let values = samples(40, 3);
     let (a, b) = (run(&with, "plain-circuit", &values), run(&without, "plain-circuit", &values));

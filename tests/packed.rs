@@ -5,9 +5,11 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use common::{Onnx, Random};
+use common::{Onnx, Random, packed_counts, repository};
 use hec::ir::tensor::TensorGraph;
 use hec::{ImportOptions, LayoutChoice, Options, Program, SampleBatch, Silent};
+use ndarray::ArrayD;
+use ndarray_npy::NpzReader;
 
 /// A convolution that the client lays out, one after it, and dense layers.
 fn network() -> TensorGraph {
@@ -74,4 +76,30 @@ fn precision_is_predicted() {
     let compiled = hec::compile(&network(), &options(None)).unwrap();
     let (predicted, found) = (compiled.decisions.precision.1, precision(&compiled.program, "he-ckks", 8));
     assert!((predicted - 1.0..predicted + 8.0).contains(&found), "{predicted} bits predicted, {found} found");
+}
+
+/// A committed model with its first test images as samples for calibration: two of them encrypted. Gives its counts.
+fn committed(name: &str) -> String {
+    let bytes = std::fs::read(repository(&format!("models/{name}.onnx"))).unwrap();
+    let model = hec::import(&bytes, &ImportOptions::default()).unwrap();
+    let fixture = repository("tests/fixtures/onnxruntime").join(name).with_extension("npz");
+    let images: ArrayD<f32> = NpzReader::new(std::fs::File::open(fixture).unwrap()).unwrap().by_name("input").unwrap();
+    let values: Vec<f64> = images.into_iter().map(f64::from).collect();
+    let input = model.inputs().next().unwrap().1.to_owned();
+    let calibration = BTreeMap::from([(input.clone(), values.clone())]);
+    let program = hec::compile(&model, &Options { calibration, ..options(None) }).unwrap().program;
+    let inputs = BTreeMap::from([(input, SampleBatch { values: values[..2 * 784].to_vec(), samples: 2 })]);
+    let found = hec::backend("he-ckks").unwrap().run(&program, &inputs, &Silent).unwrap();
+    let plain = hec::evaluate_samples(program.source(), &inputs, &Silent).unwrap();
+    let (found, plain) = (found.outputs.values().next().unwrap(), plain.outputs.values().next().unwrap());
+    let error = found.iter().zip(plain).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    let bits = (plain.iter().fold(0.0, |m: f64, v| m.max(v.abs())) / error).log2();
+    assert!(bits >= 12.0, "{name}: {bits} bits");
+    packed_counts(&program)
+}
+
+#[test]
+fn fine_tuned_models() {
+    insta::assert_snapshot!(committed("finetuned-mnist"), @"N = 2^14 conjugate-invariant, 5 levels, 247 rotations with 192 keys, 249 key switches, 1188 products with diagonals, 2 products, 5 rescalings");
+    insta::assert_snapshot!(committed("finetuned-fashion-mnist"), @"N = 2^14 conjugate-invariant, 5 levels, 247 rotations with 192 keys, 249 key switches, 1188 products with diagonals, 2 products, 5 rescalings");
 }

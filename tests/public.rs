@@ -12,7 +12,7 @@ use hec::ir::Scale;
 use hec::ir::ckks::Circuit;
 use hec::ir::graph::Builder;
 use hec::ir::tensor::{Op, TensorGraph, Tensors, Unsupported};
-use hec::{ImportOptions, Options, Outcome, Program, SampleBatch, Silent};
+use hec::{Approximation, ImportOptions, LayoutChoice, Options, Outcome, Program, SampleBatch, Silent};
 use hec_plain::{ClearEngine, ClearEvaluator};
 use hec_runtime::{Client, Engine, EngineError, run_batches};
 
@@ -101,6 +101,51 @@ fn a_public_branch_is_multiplied_and_added() {
             let outcome = hec::backend(backend).unwrap().run(&program, &inputs, &Silent).unwrap();
             check(&program, &inputs, &outcome, 0.02);
         }
+    }
+}
+
+#[test]
+fn a_public_branch_packed() {
+    for graph in [network(), selection()] {
+        let options = Options { layout: LayoutChoice::Packed, ..options(&graph, &["p"]) };
+        let program = hec::compile(&graph, &options).unwrap().program;
+        let program = Program::from_bytes(&program.to_bytes()).unwrap();
+        assert_eq!(program.public_inputs().len(), 1);
+        let inputs = inputs(&graph, 5, 8);
+        for backend in ["plain-circuit", "he-ckks"] {
+            let outcome = hec::backend(backend).unwrap().run(&program, &inputs, &Silent).unwrap();
+            check(&program, &inputs, &outcome, 0.02);
+        }
+    }
+}
+
+/// `(sigmoid(x A) relu(p B)) D`: a function of private values beside one of public ones.
+#[test]
+fn a_public_branch_packed_with_a_guard() {
+    let model = Onnx::new()
+        .input("x", &[4])
+        .input("p", &[3])
+        .weights("a", &[4, 5], &weights(4, 5, 1))
+        .weights("b", &[3, 5], &weights(3, 5, 2))
+        .weights("d", &[5, 2], &weights(5, 2, 4))
+        .node("MatMul", &["x", "a"], "hidden")
+        .node("Sigmoid", &["hidden"], "gate")
+        .node("MatMul", &["p", "b"], "before")
+        .node("Relu", &["before"], "factor")
+        .node("Mul", &["gate", "factor"], "product")
+        .node("MatMul", &["product", "d"], "y")
+        .output("y");
+    let graph = hec::import(&model.bytes(), &ImportOptions::default()).unwrap();
+    let approximation = Approximation { guard: true, max_output_error: Some(0.01), ..Approximation::default() };
+    let options = Options { layout: LayoutChoice::Packed, approximation, ..options(&graph, &["p"]) };
+    let program = hec::compile(&graph, &options).unwrap().program;
+    let program = Program::from_bytes(&program.to_bytes()).unwrap();
+    assert_eq!((program.public_inputs().len(), program.guards().len()), (1, 1));
+    let inputs = inputs(&graph, 5, 8);
+    for backend in ["plain-circuit", "he-ckks"] {
+        let outcome = hec::backend(backend).unwrap().run(&program, &inputs, &Silent).unwrap();
+        assert!(outcome.escapes.iter().all(|escapes| escapes.samples.is_empty()), "{backend}: {:?}", outcome.escapes);
+        check(&program, &inputs, &outcome, 0.1);
     }
 }
 

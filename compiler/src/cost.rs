@@ -25,6 +25,14 @@ pub struct CostModel {
     pub pointwise: f64,
     /// Reading or writing one residue of an operand once.
     pub pass: f64,
+    /// One residue of a digit times one of a rotation key, added: keys come from memory.
+    pub key_product: f64,
+    /// One residue of a rotated operand times one of an encoded diagonal, added: diagonals come from memory.
+    pub diagonal: f64,
+    /// Moving one residue as an automorphism does.
+    pub permute: f64,
+    /// One multiply-add of a change of base: to the special primes and back.
+    pub base_change: f64,
     /// Drawing one uniform residue from a seed.
     pub uniform: f64,
     /// Drawing one Gaussian error.
@@ -45,6 +53,10 @@ impl Default for CostModel {
             butterfly: 0.47,
             pointwise: 0.48,
             pass: 0.45,
+            key_product: 0.8,
+            diagonal: 0.65,
+            permute: 1.1,
+            base_change: 0.38,
             uniform: 5.9,
             gaussian: 12.6,
             complex_butterfly: 2.7,
@@ -54,7 +66,7 @@ impl Default for CostModel {
 
 impl CostModel {
     /// Every constant with its name.
-    pub fn constants(&mut self) -> [(&'static str, &mut f64); 11] {
+    pub fn constants(&mut self) -> [(&'static str, &mut f64); 15] {
         [
             ("float_multiply_add", &mut self.float_multiply_add),
             ("digit_multiply_add", &mut self.digit_multiply_add),
@@ -64,6 +76,10 @@ impl CostModel {
             ("butterfly", &mut self.butterfly),
             ("pointwise", &mut self.pointwise),
             ("pass", &mut self.pass),
+            ("key_product", &mut self.key_product),
+            ("diagonal", &mut self.diagonal),
+            ("permute", &mut self.permute),
+            ("base_change", &mut self.base_change),
             ("uniform", &mut self.uniform),
             ("gaussian", &mut self.gaussian),
             ("complex_butterfly", &mut self.complex_butterfly),
@@ -196,25 +212,54 @@ impl CostModel {
 
     /// One rotation of a ciphertext of degree 1, and its sum with another.
     pub fn rotation(&self, shape: Shape, limbs: usize) -> f64 {
-        let moved = 2.0 * self.pass + 2.0 * self.pointwise;
-        self.relinearize(shape, limbs, 2) + moved * shape.n() * limbs as f64
+        let switch = Switch::new(shape, limbs);
+        let moved = 2.0 * (self.permute + 4.0 * self.pass + self.pointwise) * switch.limbs;
+        self.cut(shape, switch) + shape.n() * (self.keyed(switch) + moved) + 2.0 * self.divide(shape, switch)
     }
 
     /// The diagonals of a linear map over the slots with its rotations, everything modulo `Q P` until the end: baby steps are products
     /// of digits that are there with keys, giant steps divide one polynomial and cut it into digits.
     pub fn transform(&self, shape: Shape, limbs: usize, rotations: Rotations) -> f64 {
         let Rotations { operands, babies, giants, diagonals, results } = rotations;
-        let (limbs, special) = (limbs as f64, shape.special.max(1) as f64);
-        let (extended, digits) = (limbs + special, (limbs / special).ceil());
-        let (operands, babies, giants) = (operands as f64, babies as f64, giants as f64);
-        let cuts = operands + giants;
-        let transforms = cuts * (limbs + digits * extended - limbs) + (giants + 2.0 * results as f64) * extended;
-        let bases = cuts * digits * special * limbs + (giants + 2.0 * results as f64) * special * limbs;
-        let products = (babies + giants) * 2.0 * digits * extended + 2.0 * extended * diagonals as f64;
-        // Keys and encoded weights are larger than caches: each residue is read once.
-        let read = (babies + giants) * 2.0 * digits * extended + diagonals as f64 * extended;
-        let moved = (babies + giants) * 4.0 * extended + read;
-        self.transforms(shape, transforms) + shape.n() * (self.pointwise * (bases + products) + self.pass * moved)
+        let switch = Switch::new(shape, limbs);
+        let [operands, babies, giants, diagonals, results] =
+            [operands, babies, giants, diagonals, results].map(|count| count as f64);
+        if babies + giants == 0.0 {
+            return shape.n() * 2.0 * switch.limbs * (self.diagonal + 2.0 * self.pass) * diagonals;
+        }
+        let cuts = (operands + giants) * self.cut(shape, switch);
+        let divisions = (giants + 2.0 * results) * self.divide(shape, switch);
+        let keyed = (babies + giants) * self.keyed(switch);
+        // Both halves: raised, permuted, and for giant steps cleared, copied back and added.
+        let baby = 2.0 * switch.extended * (self.permute + 1.5 * self.pass);
+        let giant = 2.0 * switch.extended * (self.permute + 6.0 * self.pass);
+        let products = 2.0 * switch.extended * self.diagonal * diagonals;
+        cuts + divisions + shape.n() * (keyed + babies * baby + giants * giant + products)
+    }
+
+    /// A polynomial cut into digits modulo `Q P`.
+    fn cut(&self, shape: Shape, Switch { limbs, special, extended, digits }: Switch) -> f64 {
+        let terms = if special > 1.0 { special + 1.0 } else { 1.0 };
+        let bases = digits * (extended - special) * terms + limbs;
+        self.transforms(shape, digits * extended) + shape.n() * self.base_change * bases
+    }
+
+    /// A polynomial divided by the special primes.
+    fn divide(&self, shape: Shape, Switch { limbs, special, extended, .. }: Switch) -> f64 {
+        let bases = limbs * (special + 1.0) + special;
+        self.transforms(shape, extended) + shape.n() * (self.base_change * bases + self.pointwise * limbs)
+    }
+
+    /// For each coefficient: all digits times both halves of a key.
+    fn keyed(&self, Switch { extended, digits, .. }: Switch) -> f64 {
+        2.0 * digits * extended * self.key_product
+    }
+
+    /// Encoding one diagonal for operands of so many limbs.
+    pub fn encode_diagonal(&self, shape: Shape, limbs: usize) -> f64 {
+        let extended = (limbs + shape.special) as f64;
+        let rounded = shape.n() * (self.pointwise + self.pass) * extended;
+        shape.embedding() * self.complex_butterfly + self.transforms(shape, extended) + rounded
     }
 
     /// One rescaling.
@@ -235,6 +280,23 @@ impl CostModel {
         let encode = shape.embedding() * self.complex_butterfly;
         let limbs = limbs as f64;
         encode + self.transforms(shape, limbs) + shape.n() * limbs * self.pointwise * (degree + 1) as f64
+    }
+}
+
+/// Sizes of a key switch, as factors.
+#[derive(Clone, Copy)]
+struct Switch {
+    limbs: f64,
+    special: f64,
+    /// Limbs and special primes.
+    extended: f64,
+    digits: f64,
+}
+
+impl Switch {
+    fn new(shape: Shape, limbs: usize) -> Self {
+        let (limbs, special) = (limbs as f64, shape.special.max(1) as f64);
+        Self { limbs, special, extended: limbs + special, digits: (limbs / special).ceil() }
     }
 }
 

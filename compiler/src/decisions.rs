@@ -8,9 +8,11 @@ use hec_ir::program::{ClientWork, Port};
 use hec_ir::slots::Layout;
 
 use crate::approximate::Summary;
+use crate::cost::{CostModel, Shape};
 use crate::management::{Candidate, Found};
 use crate::options::Options;
 use crate::ranges::{CALIBRATION_MARGIN, Ranges};
+use crate::splits::encoding_nanoseconds;
 
 /// What the compiler decided, and why. [`fmt::Display`] is the report that `hec compile` prints.
 #[derive(Clone, Debug)]
@@ -70,12 +72,25 @@ pub struct PackedDecision {
     pub layouts: Vec<(String, String)>,
     /// Number of rotation keys.
     pub rotation_keys: usize,
+    /// Bytes of them, expanded.
+    pub rotation_key_bytes: u64,
     /// Bytes of all evaluation keys, expanded.
     pub key_bytes: u64,
-    /// Bytes of the weights that are encoded on load.
-    pub weight_bytes: u64,
+    /// Layers whose weights are encoded on load.
+    pub on_load: EncodedWeights,
     /// Layers whose weights are encoded just in time.
-    pub just_in_time: usize,
+    pub just_in_time: EncodedWeights,
+}
+
+/// What encoding the weights of some layers comes to.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct EncodedWeights {
+    /// Number of layers.
+    pub layers: usize,
+    /// Bytes that their encoded weights take while they are kept.
+    pub bytes: u64,
+    /// Predicted seconds of encoding them once, on one core.
+    pub seconds: f64,
 }
 
 /// One operation of the circuit.
@@ -139,7 +154,7 @@ impl Decisions {
             },
             client: program.client_work(),
             decrypted: program.decrypted(),
-            packed: PackedDecision::new(program),
+            packed: PackedDecision::new(program, &options.cost),
             layout_reason: None,
         }
     }
@@ -151,7 +166,7 @@ impl Decisions {
 }
 
 impl PackedDecision {
-    fn new(program: &Program) -> Option<Self> {
+    fn new(program: &Program, cost: &CostModel) -> Option<Self> {
         let circuit = program.circuit();
         let inputs = program.input_layouts().into_iter();
         let inputs: Vec<(String, String)> = inputs
@@ -163,18 +178,26 @@ impl PackedDecision {
         }
         let outputs = program.outputs().into_iter().zip(program.output_layouts());
         let outputs = outputs.map(|(port, layout)| (port.name, layout.to_string()));
+        let parameters = program.parameters();
+        let shape = Shape { ring: parameters.ring(), special: parameters.special_primes().len() };
+        let (mut on_load, mut just_in_time) = (EncodedWeights::default(), EncodedWeights::default());
+        for (_, node) in circuit.nodes() {
+            if let ckks::Op::Transform(transform) = node.op() {
+                let of = if transform.just_in_time { &mut just_in_time } else { &mut on_load };
+                of.layers += 1;
+                of.bytes += ckks::weight_bytes(circuit, transform, node.ty());
+                of.seconds += 1e-9 * encoding_nanoseconds(&transform.map, cost, shape, node.ty().level + 1);
+            }
+        }
         Some(Self {
             layouts: inputs.into_iter().chain(outputs).collect(),
             rotation_keys: ckks::key_needs(circuit).rotations.len(),
             key_bytes: ckks::evaluation_key_bytes(circuit),
-            weight_bytes: ckks::encoded_weight_bytes(circuit),
-            just_in_time: circuit.nodes().filter(|(_, node)| is_just_in_time(node.op())).count(),
+            rotation_key_bytes: ckks::rotation_key_bytes(circuit),
+            on_load,
+            just_in_time,
         })
     }
-}
-
-fn is_just_in_time(op: &ckks::Op) -> bool {
-    matches!(op, ckks::Op::Transform(transform) if transform.just_in_time)
 }
 
 /// One line for all tiles of an operation. What only moves ciphertexts from tile to tile is left out.
@@ -311,14 +334,27 @@ impl fmt::Display for Decisions {
         }
         let megabytes = self.peak_bytes as f64 / 1e6;
         if let Some(packed) = &self.packed {
-            let [keys, weights] = [packed.key_bytes, packed.weight_bytes].map(|bytes| bytes as f64 / 1e6);
-            if packed.just_in_time > 0 {
-                writeln!(f, "  the weights of {} layers are encoded each time, to save memory", packed.just_in_time)?;
+            let PackedDecision { rotation_keys, rotation_key_bytes, key_bytes, on_load, just_in_time, .. } = packed;
+            let [rotations, keys] = [rotation_key_bytes, key_bytes].map(|bytes| *bytes as f64 / 1e6);
+            writeln!(f, "  evaluation keys take {keys:.0} MB, {rotation_keys} rotation keys {rotations:.0} MB of it")?;
+            let EncodedWeights { layers, bytes, seconds } = on_load;
+            writeln!(
+                f,
+                "  weights of {layers} layers encoded on load take {:.0} MB and {seconds:.2} s, once; just in time they would take those of one layer at a time, and as long for each answer",
+                *bytes as f64 / 1e6
+            )?;
+            if just_in_time.layers > 0 {
+                let EncodedWeights { layers, bytes, seconds } = just_in_time;
+                writeln!(
+                    f,
+                    "  weights of {layers} layers encoded just in time save {:.0} MB and cost {seconds:.2} s for each answer",
+                    *bytes as f64 / 1e6
+                )?;
             }
             return write!(
                 f,
-                "  about {:.3} s on one core for an answer, encryption included; evaluation keys take {keys:.0} MB, weights encoded on load {weights:.0} MB, ciphertexts {megabytes:.0} MB",
-                self.seconds
+                "  about {:.3} s on one core for an answer, encryption included; ciphertexts take {megabytes:.0} MB",
+                self.seconds + just_in_time.seconds
             );
         }
         write!(

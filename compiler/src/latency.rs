@@ -1,10 +1,5 @@
 //! The packed layout: ring by ring, as what a transform costs depends on the number of slots.
 
-use std::cmp::Reverse;
-
-use hec_ir::ckks::{
-    Circuit, Op, Transform, encoded_weight_bytes, evaluation_key_bytes, peak_ciphertext_bytes, weight_bytes,
-};
 use hec_ir::parameters::{MAX_LOG_N, Ring, RingType, max_log_qp};
 use hec_ir::tensor::TensorGraph;
 
@@ -110,43 +105,4 @@ pub(crate) fn sooner(
         (Err(cause), Ok(batch)) => Ok((batch, Some(format!("layout: batch; packed, {cause}")))),
         (Err(_), Err(cause)) => Err(cause),
     }
-}
-
-/// A packed circuit that takes no more than `budget` bytes: its few ciphertexts cannot be computed in parts, but weights can be encoded
-/// just in time, those that take most first.
-///
-/// # Errors
-/// If even so it takes more.
-pub(crate) fn fitting(circuit: Circuit, budget: u64) -> Result<Circuit, CompileError> {
-    let parts = |circuit: &Circuit| {
-        [peak_ciphertext_bytes(circuit), evaluation_key_bytes(circuit), encoded_weight_bytes(circuit)]
-    };
-    let bytes = |op: &Op, ty| if let Op::Transform(t) = op { weight_bytes(&circuit, t, ty) } else { 0 };
-    let weights = circuit.nodes().map(|(value, node)| (bytes(node.op(), node.ty()), value.index()));
-    let mut transforms: Vec<(u64, usize)> = weights.filter(|(bytes, _)| *bytes > 0).collect();
-    transforms.sort_by_key(|&(bytes, index)| (Reverse(bytes), index));
-    for count in 0..=transforms.len() {
-        let chosen = &transforms[..count];
-        let changed = circuit.translate(circuit.context().clone(), |builder, value, node, operands| {
-            let op = if let Op::Transform(t) = node.op()
-                && chosen.iter().any(|&(_, index)| index == value.index())
-            {
-                Op::Transform(Transform { just_in_time: true, ..t.clone() })
-            } else {
-                node.op().clone()
-            };
-            builder.push(op, operands)
-        })?;
-        if parts(&changed).iter().sum::<u64>() <= budget {
-            return Ok(changed);
-        }
-    }
-    let [ciphertexts, keys, weights] = parts(&circuit);
-    Err(CompileError::Option {
-        name: "memory",
-        reason: format!(
-            "the packed layout takes {ciphertexts} bytes of ciphertexts, {keys} of keys, and {weights} of encoded weights, or those of \
-             one layer at a time; {budget} bytes are allowed; allow more, or take the batch layout"
-        ),
-    })
 }

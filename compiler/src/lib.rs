@@ -23,13 +23,14 @@ pub mod packed;
 pub mod passes;
 pub mod ranges;
 mod series;
+mod splits;
 pub mod tail;
 pub mod tile;
 pub mod transformation;
 pub mod view;
 pub mod weights;
 
-pub use decisions::{Decisions, LayerDecision, PackedDecision};
+pub use decisions::{Decisions, EncodedWeights, LayerDecision, PackedDecision};
 pub use error::{CompileError, Obstacle};
 pub use options::{Activations, ExplicitParameters, LayoutChoice, Options};
 
@@ -130,7 +131,7 @@ pub fn compile(model: &TensorGraph, options: &Options) -> Result<Compilation, Co
     let nodes = circuit.len();
     let packed = ranges::width(&slots) > 1;
     let circuit = match options.memory {
-        Some(budget) if packed => latency::fitting(circuit, budget)?,
+        budget if packed => splits::fitted(circuit, budget, &options.cost)?,
         // What the client waits for is not computed in parts.
         Some(_) if goal.aided.is_some() => circuit,
         Some(budget) => tile::to_budget(&circuit, ciphertext_budget(&circuit, budget))?,

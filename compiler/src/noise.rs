@@ -37,11 +37,23 @@ pub fn rescale(ring: Ring, degree: usize) -> f64 {
 
 /// Key switching of `powers` polynomials at `limbs` limbs of `limb_bits` bits with `special` special primes of
 /// `special_bits` bits.
-pub fn key_switch(ring: Ring, powers: usize, limbs: usize, special: usize, [limb_bits, special_bits]: [f64; 2]) -> f64 {
+pub fn key_switch(ring: Ring, powers: usize, limbs: usize, special: usize, bits: [f64; 2]) -> f64 {
+    let rounding = slot_std((1.0 + secret_moment(ring, 1)) / 12.0, ring);
+    undivided_key_switch(ring, powers, limbs, special, bits).hypot(rounding)
+}
+
+/// The part of [`key_switch`] that does not come from the division by the special primes: what a product with a diagonal multiplies where
+/// the division waits until all products are added.
+pub fn undivided_key_switch(
+    ring: Ring,
+    powers: usize,
+    limbs: usize,
+    special: usize,
+    [limb_bits, special_bits]: [f64; 2],
+) -> f64 {
     let special = special.max(1);
     let digits = limbs.div_ceil(special) as f64;
     let digit_bits = limb_bits * special.min(limbs) as f64;
     let ratio = (2.0 * (digit_bits - special_bits * special as f64)).exp2();
-    let gadget = powers as f64 * digits * ring.slot_norm() * ERROR_STD * ERROR_STD / 12.0 * ratio;
-    slot_std(gadget + (1.0 + secret_moment(ring, 1)) / 12.0, ring)
+    slot_std(powers as f64 * digits * ring.slot_norm() * ERROR_STD * ERROR_STD / 12.0 * ratio, ring)
 }

@@ -66,7 +66,8 @@ fn cheapest(splits: &[(usize, Rotations)], cost: &CostModel, shape: Shape, limbs
     splits.iter().map(price).min_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or((1, 0.0))
 }
 
-fn splits(map: &LinearMap) -> Vec<(usize, Rotations)> {
+/// What the rotations of a map come to with each number of baby steps: powers of two, ascending.
+pub(crate) fn splits(map: &LinearMap) -> Vec<(usize, Rotations)> {
     let steps = map.steps();
     (0..=map.period().trailing_zeros()).map(|log| (1 << log, rotations(map, &steps, 1 << log))).collect()
 }

@@ -45,6 +45,19 @@ impl Random {
     }
 }
 
+/// What a packed program does, in a line.
+pub fn packed_counts(program: &hec::Program) -> String {
+    let circuit = program.circuit();
+    let hec::ir::ckks::OpCounts { products, key_switches, rotations, plain_products, rescales, .. } =
+        hec::ir::ckks::counts(circuit);
+    let keys = hec::ir::ckks::key_needs(circuit).rotations.len();
+    let (ring, levels) = (circuit.context().ring(), circuit.context().max_level());
+    format!(
+        "N = 2^{} {}, {levels} levels, {rotations} rotations with {keys} keys, {key_switches} key switches, {plain_products} products with diagonals, {products} products, {rescales} rescalings",
+        ring.log_n, ring.ring_type
+    )
+}
+
 /// An ONNX model, written from its inputs to its outputs.
 #[derive(Default)]
 pub struct Onnx(ModelProto);

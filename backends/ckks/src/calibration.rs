@@ -12,9 +12,10 @@ use hec_ir::matrix::{Block, BlockMatrix};
 use hec_ir::parameters::{Literal, ParameterError, Parameters, PrimeSearch, RingType, Security};
 
 use crate::arithmetic::Modulus;
+use crate::automorphism::{Automorphism, permutation, permute};
 use crate::context::Context;
 use crate::error::Error;
-use crate::kernels::{self, PreparedMatrix};
+use crate::kernels::{self, BaseConversion, PreparedMatrix};
 use crate::limb::Limb;
 use crate::ntt::NttTable;
 use crate::sampling::Randomness;
@@ -74,6 +75,7 @@ pub fn measure() -> Result<Vec<Constant>, CalibrationError> {
     constants.push(("pointwise", time(|| kernels::mul(q, &mut out, &x, &y)) / N as f64));
     let (from, mut to) = (vec![1u64; 1 << 23], vec![0u64; 1 << 23]);
     constants.push(("pass", time(|| black_box(&mut to[..]).copy_from_slice(black_box(&from))) / (2 << 23) as f64));
+    constants.extend(rotations(&parameters)?);
     let mut randomness = Randomness::from_os()?;
     let expansion = Expansion::new(&randomness.next_seed(), Purpose::Ciphertext);
     constants.push(("uniform", time(|| expansion.fill(0, 0, q.value(), &mut out)) / N as f64));
@@ -86,6 +88,53 @@ pub fn measure() -> Result<Vec<Constant>, CalibrationError> {
     let complex = (N / 2) as f64 / 2.0 * f64::from(LOG_N - 1);
     constants.push(("complex_butterfly", (encode - transform).max(0.0) / complex));
     Ok(constants)
+}
+
+/// The constants of rotations and of linear maps over the slots. What a program has many of, keys and encoded diagonals, is read from an
+/// array that no cache holds.
+fn rotations(parameters: &Parameters) -> Result<Vec<Constant>, CalibrationError> {
+    /// Digits of a polynomial, and baby steps at once.
+    const TERMS: [usize; 2] = [3, 4];
+    let moduli: Vec<Modulus> = parameters.moduli().iter().map(|&q| Modulus::new(q)).collect();
+    let (q, missing) = (moduli[0], Error::NoSpecialPrimes);
+    let large: Vec<u64> = (0..1 << 23).map(|i: u64| q.reduce(i.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
+    let limbs: Vec<&[u64]> = large.chunks_exact(N).collect();
+    let (x, mut sums) = ([1, 2, 3, 4].map(|seed| residues(q, seed)), [residues(q, 5), residues(q, 6)]);
+    let [digits, babies] = TERMS;
+    let keys = time(|| {
+        for keys in limbs.chunks_exact(2 * digits) {
+            let terms = x.iter().zip(keys.chunks_exact(2)).map(|(x, key)| (&x[..], [key[0], key[1]]));
+            kernels::mul_add_many(q, sums.each_mut().map(|sum| &mut sum[..]), &terms.collect::<Vec<_>>());
+        }
+    });
+    let key_products = limbs.len() / (2 * digits) * 2 * digits;
+    let diagonals = time(|| {
+        for diagonals in limbs.chunks_exact(babies) {
+            for sum in &mut sums {
+                let terms = x.iter().zip(diagonals).map(|(x, &diagonal)| (&x[..], [diagonal]));
+                kernels::mul_add_many(q, [&mut sum[..]], &terms.collect::<Vec<_>>());
+            }
+        }
+    });
+    let products = 2 * limbs.len();
+    let ring = parameters.ring();
+    let element = Automorphism::Rotation { steps: 3 }.galois_element(ring).ok_or(missing)?;
+    let table = permutation(element, ring);
+    let moved = time(|| {
+        for limb in &limbs {
+            permute(&table, limb, &mut sums[0]);
+        }
+    });
+    let conversion = BaseConversion::new(&moduli[..2], &moduli[2..]);
+    let scaled = [&x[0][..], &x[1][..]];
+    let base = time(|| conversion.combine(0, &scaled, &vec![1; N], &mut sums[0]));
+    let per = |nanoseconds: f64, count: usize| nanoseconds / (count * N) as f64;
+    Ok(vec![
+        ("key_product", per(keys, key_products)),
+        ("diagonal", per(diagonals, products)),
+        ("permute", per(moved, limbs.len())),
+        ("base_change", per(base, scaled.len() + 1)),
+    ])
 }
 
 /// The constants of matrix products.

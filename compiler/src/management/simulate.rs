@@ -58,6 +58,8 @@ pub enum Infeasible {
     Scales(Origin),
 }
 
+/// Key switching is judged before limbs are counted: only the number of digits depends on them.
+const ASSUMED_LIMBS: usize = 8;
 /// Bits between a message's bound and half of the modulus.
 const HEADROOM_BITS: f64 = 1.0;
 /// No modulus of any ring holds a larger scale, in bits.
@@ -195,9 +197,18 @@ impl Run<'_> {
 
     /// The error of key switching so many polynomials.
     fn key_switch(&self, powers: usize) -> f64 {
-        // Limbs are not counted yet: a digit's error does not depend on them but for its number of digits.
-        let (special, limb) = (self.plan.special.max(1), self.rescale_bits(0).unwrap_or(PRIME_BITS));
-        noise::key_switch(self.plan.ring, powers, 8, special, [limb, (limb + 1.0).min(PRIME_BITS)])
+        noise::key_switch(self.plan.ring, powers, ASSUMED_LIMBS, self.plan.special.max(1), self.digit_bits())
+    }
+
+    /// The part of it that a product with a diagonal multiplies.
+    fn undivided_key_switch(&self) -> f64 {
+        noise::undivided_key_switch(self.plan.ring, 1, ASSUMED_LIMBS, self.plan.special.max(1), self.digit_bits())
+    }
+
+    /// Sizes of the primes of a digit and of the special primes, in bits.
+    fn digit_bits(&self) -> [f64; 2] {
+        let limb = self.rescale_bits(0).unwrap_or(PRIME_BITS);
+        [limb, (limb + 1.0).min(PRIME_BITS)]
     }
 
     fn moduli(&self) -> Result<Vec<f64>, Infeasible> {
@@ -297,7 +308,9 @@ impl Target for Run<'_> {
         let encoding =
             noise::encoding(self.plan.ring) * (transformation.diagonals as f64).sqrt() / bits.exp2() * x.size;
         let switching = self.key_switch(1) * (transformation.diagonals as f64).sqrt() / state.bits.exp2();
-        let error = (x.error * transformation.row_norm / parts).hypot(encoding).hypot(switching);
+        // Baby steps are multiplied by the diagonals before they are divided by the special primes: their errors grow as the operand's do.
+        let operand = x.error.hypot(self.undivided_key_switch() / x.state.bits.exp2());
+        let error = (operand * transformation.row_norm / parts).hypot(encoding).hypot(switching);
         let (bound, size) = (self.ranges.bound(node), self.ranges.size(node));
         let length = transformation.map.to().vectors();
         let rounding = x.rounding * transformation.row_norm / parts;

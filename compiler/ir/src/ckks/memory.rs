@@ -96,15 +96,23 @@ pub fn ciphertext_bytes(circuit: &Circuit, ty: &Type) -> u64 {
 
 /// Bytes of the evaluation keys that `circuit` uses, when they are expanded.
 pub fn evaluation_key_bytes(circuit: &Circuit) -> u64 {
-    let needs = key_needs(circuit);
+    let needed = key_needs(circuit).relinearization;
+    let relinearization =
+        needed.map_or(0, |needed| switch_key_bytes(circuit, needed.level) * (needed.degree as u64 - 1));
+    relinearization + rotation_key_bytes(circuit)
+}
+
+/// The part of [`evaluation_key_bytes`] that rotation keys take.
+pub fn rotation_key_bytes(circuit: &Circuit) -> u64 {
+    key_needs(circuit).rotations.values().map(|&level| switch_key_bytes(circuit, level)).sum()
+}
+
+/// Bytes of one key for ciphertexts up to `level`, expanded.
+pub fn switch_key_bytes(circuit: &Circuit, level: usize) -> u64 {
     let special = circuit.context().special_primes().len() as u64;
-    let key = |level: usize| {
-        let limbs = level as u64 + 1;
-        let digits = limbs.div_ceil(special.max(1));
-        8 * 2 * digits * (limbs + special) * circuit.context().ring_degree() as u64
-    };
-    let relinearization = needs.relinearization.map_or(0, |needed| key(needed.level) * (needed.degree as u64 - 1));
-    relinearization + needs.rotations.values().map(|&level| key(level)).sum::<u64>()
+    let limbs = level as u64 + 1;
+    let digits = limbs.div_ceil(special.max(1));
+    8 * 2 * digits * (limbs + special) * circuit.context().ring_degree() as u64
 }
 
 /// Bytes of the diagonals that are encoded when a program is loaded, for the levels that they are used at.

@@ -10,7 +10,10 @@ mod memory;
 mod needs;
 
 pub use layouts::layouts;
-pub use memory::{ciphertext_bytes, encoded_weight_bytes, evaluation_key_bytes, peak_ciphertext_bytes, weight_bytes};
+pub use memory::{
+    ciphertext_bytes, encoded_weight_bytes, evaluation_key_bytes, peak_ciphertext_bytes, rotation_key_bytes,
+    switch_key_bytes, weight_bytes,
+};
 pub use needs::{KeyNeeds, OpCounts, Relinearization, counts, key_needs, multiplicative_depth};
 
 use std::collections::BTreeSet;
