@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use common::{Random, files, small, stem};
+use hec::ir::program::Contract;
 use hec::{ImportOptions, LayoutChoice, Options, Program, SampleBatch, Silent};
 
 fn compile(onnx: &[u8]) -> Program {
@@ -95,4 +96,52 @@ fn harmless(program: &Program) {
         }
     }
     assert!((1..2900).contains(&programs), "{programs} of 3000 are programs: the test does not test");
+}
+
+/// Contracts are read and written as programs are: by one codec, and with as little trust.
+#[test]
+fn contracts_are_what_they_were() {
+    let read = |path: &std::path::PathBuf| fs::read(path).unwrap();
+    let cryptonets = read(&files("models", "onnx").into_iter().find(|p| stem(p) == "cryptonets-mnist").unwrap());
+    let model = hec::import(&cryptonets, &ImportOptions::default()).unwrap();
+    let packed = Options { layout: LayoutChoice::Packed, ..Options::default() };
+    for options in [Options::default(), packed] {
+        let program = hec::compile(&model, &options).unwrap().program.with_annotation("card", "x");
+        let contract = program.contract();
+        let bytes = contract.to_bytes();
+        let again = Contract::from_bytes(&bytes).unwrap();
+        assert!(again == contract && again.to_bytes() == bytes);
+        assert_eq!(again.program()[..], program.to_bytes()[DIGEST..CONTENT]);
+        assert_eq!(again.annotation("card"), Some("x"));
+        assert!(bytes.len() * 20 < program.to_bytes().len(), "{} bytes: it has weights", bytes.len());
+        for output in contract.encrypted_outputs() {
+            assert_eq!(output.layout.array_length(), output.ty.length);
+        }
+        assert!(Program::from_bytes(&bytes).is_err() && Contract::from_bytes(&program.to_bytes()).is_err());
+    }
+}
+
+#[test]
+fn forged_contracts_do_no_harm() {
+    let bytes = compile(&small().bytes()).contract().to_bytes();
+    for length in 0..bytes.len() {
+        assert!(Contract::from_bytes(&bytes[..length]).is_err(), "the first {length} bytes are a contract");
+    }
+    let mut random = Random(3);
+    let mut contracts = 0;
+    for _ in 0..3000 {
+        let mut forged = bytes.clone();
+        for _ in 0..=random.below(2) {
+            let at = CONTENT + random.below(bytes.len() - CONTENT);
+            forged[at] ^= 1 + random.below(255) as u8;
+        }
+        let digest = blake3::hash(&forged[CONTENT..]);
+        forged[DIGEST..CONTENT].copy_from_slice(digest.as_bytes());
+        if let Ok(contract) = Contract::from_bytes(&forged) {
+            contracts += 1;
+            assert!(Contract::from_bytes(&contract.to_bytes()).is_ok());
+            assert!(contract.capacity() <= contract.parameters().slots());
+        }
+    }
+    assert!((1..2900).contains(&contracts), "{contracts} of 3000 are contracts: the test does not test");
 }

@@ -31,14 +31,17 @@ fn crates_depend_on_each_other_as_drawn() {
         format!("{name} -> {}", if on.is_empty() { "-".into() } else { on.into_iter().collect::<Vec<_>>().join(", ") })
     };
     insta::assert_snapshot!(edges().into_iter().map(line).collect::<Vec<_>>().join("\n"), @r"
-    hec -> hec-ckks, hec-compiler, hec-ir, hec-onnx, hec-plain, hec-runtime
+    hec -> hec-ckks, hec-client, hec-compiler, hec-ir, hec-onnx, hec-plain, hec-protocol, hec-runtime, hec-server
     hec-approximation -> -
     hec-ckks -> hec-ir, hec-runtime
+    hec-client -> hec-ckks, hec-ir, hec-protocol, hec-runtime
     hec-compiler -> hec-approximation, hec-ir
     hec-ir -> -
     hec-onnx -> hec-ir
     hec-plain -> hec-ir, hec-runtime
+    hec-protocol -> hec-ckks, hec-ir
     hec-runtime -> hec-ir
+    hec-server -> hec-ckks, hec-ir, hec-protocol, hec-runtime
     ");
 }
 
@@ -54,6 +57,30 @@ fn the_compiler_needs_neither_runtime_nor_engine() {
     for engine in ["hec-runtime", "hec-ckks", "hec-plain"] {
         assert!(!needs.contains(engine), "{engine}");
     }
+}
+
+/// What a crate is built with, with these features: `name feature "feature"` lines and names.
+fn tree(package: &str, features: &[&str]) -> String {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["tree", "--offline", "-p", package, "-e", "features,normal", "--prefix", "none"]).args(features);
+    let output = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn the_client_needs_neither_compiler_nor_evaluator() {
+    for features in [&[][..], &["--features", "network"]] {
+        let tree = tree("hec-client", features);
+        assert!(tree.contains("hec-ckks v") && tree.contains("hec-runtime v"), "{tree}");
+        for absent in
+            ["hec-compiler", "hec-onnx", "hec-plain", "hec-server", "feature \"evaluator\"", "cmake", "aws-lc"]
+        {
+            assert!(!tree.contains(absent), "{absent} in:\n{tree}");
+        }
+    }
+    assert!(!tree("hec-server", &[]).contains("hec-client"), "the server needs no client");
+    assert!(!tree("hec-client", &[]).contains("tonic"), "files need no network");
 }
 
 fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {

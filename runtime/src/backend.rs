@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use hec_ir::Program;
 
-use crate::batch::{Outcome, SampleBatch, run_batches};
+use crate::batch::{Outcome, SampleBatch};
 use crate::engine::Engine;
 use crate::error::RunError;
 use crate::progress::Progress;
+use crate::run::run_batches;
 
 /// Something that runs programs.
 pub trait Backend: Sync {

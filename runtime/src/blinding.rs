@@ -64,7 +64,7 @@ impl Blinding {
         }
         let mut orders = BTreeMap::new();
         for (number, (exchange, round)) in program.exchanges().iter().zip(program.rounds()).enumerate() {
-            let lengths = exchange.operands.iter().map(|(_, layout)| layout);
+            let lengths = exchange.operands.iter().map(|operand| &operand.layout);
             let layouts: Vec<&Layout> = lengths.chain(exchange.results.iter().map(|reply| &reply.layout)).collect();
             if round.is_elementwise()
                 && let [Layout::Batch { .. }, Layout::Batch { .. }] = layouts[..]

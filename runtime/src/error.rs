@@ -56,6 +56,19 @@ pub enum RunError {
         /// Number of ciphertexts given.
         found: usize,
     },
+    /// An output array has not as many ciphertexts as its layout.
+    #[error("output \"{name}\": expected {expected} ciphertexts, found {found}")]
+    OutputLength {
+        /// The output's name.
+        name: String,
+        /// Length of the array that the program declares.
+        expected: usize,
+        /// Number of ciphertexts received.
+        found: usize,
+    },
+    /// The run was asked to stop.
+    #[error("cancelled before it was done")]
+    Cancelled,
     /// The values of an input are not a whole number of samples of its shape.
     #[error(
         "input \"{name}\": expected {samples} samples of {elements} elements (shape {shape:?}), found {found} values"

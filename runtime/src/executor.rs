@@ -16,6 +16,7 @@ use rayon::prelude::*;
 use crate::blinding::Blinding;
 use crate::engine::{EngineError, Evaluator, Metadata};
 use crate::error::RunError;
+use crate::names::no_unknown_inputs;
 use crate::progress::{Layer, Progress};
 
 /// An array of ciphertexts, shared with other values where they hold the same ones.
@@ -83,6 +84,9 @@ pub fn execute_aided<E: Evaluator>(
     let mut answered: BTreeMap<(usize, String), Vec<E::Ciphertext>> = BTreeMap::new();
     let mut asked = BTreeSet::new();
     for (value, node) in circuit.nodes() {
+        if progress.cancelled() {
+            return Err(RunError::Cancelled);
+        }
         let op = Ckks::describe(node.op()).0;
         let (total, origin, ty) = (circuit.len(), node.origin(), node.ty());
         let layer = Layer { index: value.index(), total, origin, op, ty };
@@ -252,20 +256,6 @@ fn check_inputs<C>(circuit: &Circuit, given: &BTreeMap<String, Vec<C>>) -> Resul
         }
     }
     no_unknown_inputs(known.keys().copied(), given.keys())
-}
-
-/// Refuses names that the program does not have.
-pub(crate) fn no_unknown_inputs<'a>(
-    known: impl Iterator<Item = &'a str> + Clone,
-    mut given: impl Iterator<Item = &'a String>,
-) -> Result<(), RunError> {
-    match given.find(|name| known.clone().all(|known| known != *name)) {
-        Some(name) => {
-            let known = known.map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
-            Err(RunError::UnknownInput { name: name.clone(), known })
-        }
-        None => Ok(()),
-    }
 }
 
 fn check_declared<E: Evaluator>(

@@ -3,34 +3,54 @@
 //! | module | answers |
 //! |---|---|
 //! | [`engine`] | what a backend implements |
-//! | [`expand`] | what a composite operation means in single ciphertexts |
-//! | [`executor`] | how one circuit is evaluated, without any secret |
+//! | [`batch`] | what goes through a run, and what is known of it |
+//! | [`client`] | the client's side, from a contract: packing and encryption, decryption and unpacking |
 //! | [`blinding`] | which random factors hide from a client what it computes on in the middle of a run |
-//! | [`batch`] | how samples go in and come out: keys, packing, encryption, evaluation, decryption |
+//! | `expand` | what a composite operation means in single ciphertexts |
+//! | `executor` | how one circuit is evaluated, without any secret |
+//! | `run` | both sides in one process, and the server's side of one batch |
 //! | [`mod@reference`] | what a tensor graph means in the clear: whole models, and what a client does after decryption |
-//! | [`backend`] | what the command line calls, whatever the engine |
+//! | `backend` | what the command line calls, whatever the engine |
 //! | `conformance` | what every engine must compute and refuse (feature `conformance`) |
+//!
+//! Without the default feature `evaluator` only the client's side is left.
 //!
 //! Nothing here prints: a [`Progress`] is told what happens.
 
+#[cfg(feature = "evaluator")]
 pub mod backend;
 pub mod batch;
+#[cfg(feature = "evaluator")]
 pub mod blinding;
+pub mod client;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod engine;
 mod error;
+#[cfg(feature = "evaluator")]
 pub mod executor;
+#[cfg(feature = "evaluator")]
 pub mod expand;
 pub mod memory;
+mod names;
 pub mod progress;
 pub mod reference;
+#[cfg(feature = "evaluator")]
+pub mod run;
 
+#[cfg(feature = "evaluator")]
 pub use backend::{Backend, EngineBackend};
-pub use batch::{Escapes, Outcome, Phases, SampleBatch, Traffic, run_batches};
+pub use batch::{Escapes, Outcome, Phases, SampleBatch, Traffic, sample_count};
+#[cfg(feature = "evaluator")]
 pub use blinding::Blinding;
-pub use engine::{Client, Engine, EngineError, Evaluator, Metadata};
+pub use client::{Answers, Collector};
+pub use engine::{Client, EngineError, Metadata};
+#[cfg(feature = "evaluator")]
+pub use engine::{Engine, Evaluator};
 pub use error::RunError;
+#[cfg(feature = "evaluator")]
 pub use executor::{Aid, NoRounds, Refresher, execute, execute_aided};
 pub use progress::{Layer, Phase, Progress, Silent};
 pub use reference::{evaluate, evaluate_samples};
+#[cfg(feature = "evaluator")]
+pub use run::{evaluate_batch, run_batches};

@@ -17,6 +17,11 @@ pub trait Progress {
         let _ = layer;
     }
 
+    /// Whether to stop before the next node: the run then ends with [`RunError::Cancelled`](crate::RunError::Cancelled).
+    fn cancelled(&self) -> bool {
+        false
+    }
+
     /// A node of the circuit has been computed, in this time.
     fn finished(&self, layer: &Layer<'_>, elapsed: Duration) {
         let _ = (layer, elapsed);

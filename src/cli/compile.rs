@@ -4,7 +4,10 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use super::{CompileOptions, Failure, console, files};
-use crate::data::write_atomically;
+use crate::data::AtomicFile;
+
+/// The extension of the file for clients, which stands beside the program.
+const CLIENT: &str = "hecclient";
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -29,7 +32,26 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         (None, None) => return Err("give --output FILE".into()),
     };
     let bytes = compiled.program.to_bytes();
-    write_atomically(&output, |file| file.write_all(&bytes))?;
-    console::print(&format!("{}\nwrote {} ({} bytes)", compiled.decisions, output.display(), bytes.len()));
+    let client = output.with_extension(CLIENT);
+    if client == output {
+        return Err(
+            format!("{}: .{CLIENT} is for the client's file: choose another extension", output.display()).into()
+        );
+    }
+    let contract = compiled.program.contract().to_bytes();
+    // Both or none: either is of no use without the other.
+    let mut files = [AtomicFile::create(&output)?, AtomicFile::create(&client)?];
+    for (file, bytes) in files.iter_mut().zip([&bytes, &contract]) {
+        file.write_all(bytes).map_err(|e| format!("{} cannot be written: {e}", output.display()))?;
+    }
+    files.into_iter().try_for_each(AtomicFile::commit)?;
+    console::print(&format!(
+        "{}\nwrote {} ({} bytes)\nwrote {} ({} bytes), all that a client needs",
+        compiled.decisions,
+        output.display(),
+        bytes.len(),
+        client.display(),
+        contract.len()
+    ));
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use hec::ir::program::Contract;
 use hec::ir::tensor::TensorGraph;
 use hec::{Compilation, ExplicitParameters, ImportOptions, Options, Program, SampleBatch, Security};
 use serde_json::Value;
@@ -40,6 +41,31 @@ pub fn read(path: &Path) -> Result<(Subject, Option<Card>), Failure> {
     let model = hec::import_with(&bytes, &ImportOptions::default(), &mut beside);
     let model = model.map_err(|e| format!("{}: {e}", path.display()))?;
     Ok((Subject::Model(model), Card::beside(path)?))
+}
+
+/// Reads a client file, with the card inside.
+pub fn contract(path: &Path) -> Result<(Contract, Option<Card>), Failure> {
+    let bytes = read_bounded(path)?;
+    let named = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
+    if Program::recognises(&bytes) {
+        return Err(named(&"this is the server's program: give the client file (.hecclient) beside it").into());
+    }
+    let contract = Contract::from_bytes(&bytes).map_err(|e| named(&e))?;
+    let card = contract.annotation(CARD).map(|text| Card::parse(text, Path::new("")));
+    let card = card.transpose().map_err(|e| named(&format!("the card inside: {e}")))?;
+    Ok((contract, card))
+}
+
+/// Reads a program; no model is compiled.
+pub fn program(path: &Path) -> Result<Program, Failure> {
+    let bytes = read_bounded(path)?;
+    Ok(Program::from_bytes(&bytes).map_err(|e| format!("{}: {e}", path.display()))?)
+}
+
+/// Opens a file to be read in pieces.
+pub fn open(path: &Path) -> Result<std::io::BufReader<File>, Failure> {
+    let file = File::open(path).map_err(|e| format!("{} cannot be read: {e}", path.display()))?;
+    Ok(std::io::BufReader::with_capacity(1 << 20, file))
 }
 
 fn read_bounded(path: &Path) -> Result<Vec<u8>, Failure> {

@@ -4,11 +4,18 @@ mod bench;
 mod calibrate;
 mod compile;
 mod console;
+mod decrypt;
+mod encrypt;
+mod evaluate;
 mod files;
 mod inspect;
+mod keygen;
+mod query;
 mod report;
 mod run;
 mod score;
+mod secret;
+mod serve;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -30,6 +37,18 @@ enum Command {
     Compile(compile::Arguments),
     /// Run a model or a program on samples, and say how well and how fast.
     Run(run::Arguments),
+    /// Make a secret key, which stays with its owner, and the evaluation keys for the server.
+    Keygen(keygen::Arguments),
+    /// Encrypt samples to a file for the server.
+    Encrypt(encrypt::Arguments),
+    /// Evaluate a program on a file of encrypted samples, without any secret.
+    Evaluate(evaluate::Arguments),
+    /// Decrypt the server's results, and say how good they are.
+    Decrypt(decrypt::Arguments),
+    /// Serve programs to clients over the network, without any secret.
+    Serve(serve::Arguments),
+    /// Encrypt samples, have a server evaluate them, and decrypt the results.
+    Query(query::Arguments),
     /// Time a whole model, on one core and on all.
     Bench(bench::Arguments),
     /// Measure what operations cost on this machine, for --costs of the other commands.
@@ -47,6 +66,12 @@ pub fn main() -> ExitCode {
     let done = match arguments.command {
         Command::Compile(arguments) => compile::run(&arguments),
         Command::Run(arguments) => run::run(&arguments),
+        Command::Keygen(arguments) => keygen::run(&arguments),
+        Command::Encrypt(arguments) => encrypt::run(&arguments),
+        Command::Evaluate(arguments) => evaluate::run(&arguments),
+        Command::Decrypt(arguments) => decrypt::run(&arguments),
+        Command::Serve(arguments) => serve::run(arguments),
+        Command::Query(arguments) => query::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Calibrate(arguments) => calibrate::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),

@@ -21,8 +21,12 @@ pub struct Report {
     pub plain_accuracy: Option<f64>,
     /// Part of the samples classified as by the plain model, 0 to 1.
     pub agreement: Option<f64>,
-    pub errors: Errors,
+    /// Against the plain model, if that is there.
+    pub errors: Option<Errors>,
+    /// What was not done here is no number.
     pub seconds: Phases,
+    /// From the first byte to the last, where a server was asked.
+    pub wall: Option<f64>,
     pub bytes: Traffic,
     pub peak_memory: Option<u64>,
     /// `None` where nothing was encrypted.
@@ -50,7 +54,7 @@ pub fn input_scale_bits(program: &Program) -> Option<f64> {
 impl Report {
     /// One object. What was not measured is null; a precision without error is null as well.
     pub fn json(&self) -> String {
-        let Report { errors, seconds, bytes, .. } = self;
+        let Report { seconds, bytes, .. } = self;
         let parameters = self.parameters.as_ref().map(|p| {
             json!({
                 "ring_type": p.ring().ring_type.name(),
@@ -70,15 +74,16 @@ impl Report {
             "accuracy": self.accuracy,
             "plain_accuracy": self.plain_accuracy,
             "agreement": self.agreement,
-            "max_error": errors.max,
-            "mean_error": errors.mean,
-            "precision_bits": finite(errors.precision_bits),
+            "max_error": self.errors.map(|errors| errors.max),
+            "mean_error": self.errors.map(|errors| errors.mean),
+            "precision_bits": self.errors.and_then(|errors| finite(errors.precision_bits)),
             "seconds": {
                 "keygen": seconds.keygen,
                 "encrypt": seconds.encrypt,
                 "evaluate": seconds.evaluate,
                 "rounds": seconds.rounds,
                 "decrypt": seconds.decrypt,
+                "wall": self.wall,
             },
             "bytes": {
                 "keys": bytes.keys,
@@ -100,25 +105,32 @@ impl Report {
     /// Name and value, a line each.
     pub fn table(&self) -> String {
         let percent = |part: Option<f64>| part.map_or("-".to_owned(), |p| format!("{:.2} %", 100.0 * p));
-        let Report { errors, seconds, bytes, samples, batches, .. } = self;
+        let time = |seconds: f64| finite(seconds).map_or("-".to_owned(), |seconds| format!("{seconds:.3} s"));
+        let Report { seconds, bytes, samples, batches, .. } = self;
+        let each = finite(seconds.evaluate)
+            .map_or(String::new(), |all| format!(" ({:.3} ms a sample)", per_sample(all, *samples)));
+        let errors = self.errors.map_or("-".to_owned(), |e| format!("largest {:.2e}, mean {:.2e}", e.max, e.mean));
+        let precision = self.errors.map_or("-".to_owned(), |errors| {
+            finite(errors.precision_bits).map_or("exact".to_owned(), |bits| format!("{bits:.1} bits"))
+        });
         let mut rows = vec![
             ("model", self.model.clone()),
             ("backend", self.backend.clone()),
             ("samples", format!("{samples} in {batches} {}", if *batches == 1 { "batch" } else { "batches" })),
             ("accuracy", format!("{} (plain model {})", percent(self.accuracy), percent(self.plain_accuracy))),
             ("agreement with the plain model", percent(self.agreement)),
-            ("output error", format!("largest {:.2e}, mean {:.2e}", errors.max, errors.mean)),
-            ("precision", finite(errors.precision_bits).map_or("exact".to_owned(), |bits| format!("{bits:.1} bits"))),
-            ("key generation", format!("{:.3} s", seconds.keygen)),
-            ("encode + encrypt", format!("{:.3} s", seconds.encrypt)),
-            (
-                "evaluate",
-                format!("{:.3} s ({:.3} ms a sample)", seconds.evaluate, per_sample(seconds.evaluate, *samples)),
-            ),
-            ("decrypt + decode", format!("{:.3} s", seconds.decrypt)),
+            ("output error", errors),
+            ("precision", precision),
+            ("key generation", time(seconds.keygen)),
+            ("encode + encrypt", time(seconds.encrypt)),
+            ("evaluate", time(seconds.evaluate) + &each),
+            ("decrypt + decode", time(seconds.decrypt)),
             ("by the client after decryption", none_or(&self.client)),
             ("peak memory", self.peak_memory.map_or("-".to_owned(), megabytes)),
         ];
+        if let Some(wall) = self.wall {
+            rows.push(("from first byte to last", time(wall)));
+        }
         if !self.public.is_empty() {
             let names = self.public.iter().map(|port| format!("\"{}\" {}", port.name.escape_debug(), port.ty));
             rows.push(("inputs in the clear", names.collect::<Vec<_>>().join("; ")));

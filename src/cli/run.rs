@@ -1,14 +1,14 @@
 //! `hec run`.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use hec::{Outcome, Port, SampleBatch};
+use hec::{Outcome, Port};
 
 use super::report::Report;
 use super::score::{agreement, classes, errors};
 use super::{CompileOptions, Failure, console, files};
-use crate::data::{Card, Output, read_labels, write_outputs};
+use crate::data::{Output, read_labels, write_outputs};
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -54,7 +54,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let ports = Port::inputs_of(source);
     let inputs = files::inputs(&ports, &arguments.input, card.as_ref(), limit)?;
-    let labels = labels(arguments, card.as_ref(), limit, &inputs)?;
+    let samples = inputs.values().next().map_or(0, |batch| batch.samples);
+    let default = card.as_ref().filter(|_| arguments.input.is_empty()).and_then(|card| card.input_labels.clone());
+    let labels = labels(arguments.labels.clone().or(default).as_deref(), limit, samples)?;
 
     let bar = console::Bar::new();
     let plain = hec::evaluate_samples(source, &inputs, &bar)?;
@@ -74,25 +76,18 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     bar.clear();
 
     let outputs = Port::outputs_of(source);
-    let samples = inputs.values().next().map_or(0, |batch| batch.samples);
     if let Some(path) = &arguments.output {
-        write(path, &outputs, &outcome, samples)?;
+        write(path, &outputs, &outcome.outputs, samples)?;
     }
     let report = report(arguments, &outputs, &outcome, &plain, labels.as_deref(), program.as_ref(), samples);
     console::print(&if arguments.json { report.json() } else { report.table() });
     Ok(())
 }
 
-fn labels(
-    arguments: &Arguments,
-    card: Option<&Card>,
-    limit: Option<usize>,
-    inputs: &BTreeMap<String, SampleBatch>,
-) -> Result<Option<Vec<u32>>, Failure> {
-    let default = card.filter(|_| arguments.input.is_empty()).and_then(|card| card.input_labels.clone());
-    let Some(path) = arguments.labels.clone().or(default) else { return Ok(None) };
-    let labels = read_labels(&path, limit)?;
-    let samples = inputs.values().next().map_or(0, |batch| batch.samples);
+/// The labels in a file: one for each sample.
+pub fn labels(path: Option<&Path>, limit: Option<usize>, samples: usize) -> Result<Option<Vec<u32>>, Failure> {
+    let Some(path) = path else { return Ok(None) };
+    let labels = read_labels(path, limit)?;
     if labels.len() != samples {
         let message =
             format!("{}: expected a label for each of {samples} samples, found {}", path.display(), labels.len());
@@ -101,7 +96,8 @@ fn labels(
     Ok(Some(labels))
 }
 
-fn write(path: &std::path::Path, ports: &[Port], outcome: &Outcome, samples: usize) -> Result<(), Failure> {
+/// The outputs of all samples to a file.
+pub fn write(path: &Path, ports: &[Port], outputs: &BTreeMap<String, Vec<f64>>, samples: usize) -> Result<(), Failure> {
     let shapes: Vec<Vec<usize>> = ports
         .iter()
         .map(|port| std::iter::once(samples).chain(files::sample_shape(&port.ty.shape).iter().copied()).collect())
@@ -109,10 +105,20 @@ fn write(path: &std::path::Path, ports: &[Port], outcome: &Outcome, samples: usi
     let list = ports.iter().zip(&shapes).map(|(port, shape)| Output {
         name: &port.name,
         shape,
-        values: outcome.outputs.get(&port.name).map_or(&[], Vec::as_slice),
+        values: outputs.get(&port.name).map_or(&[], Vec::as_slice),
     });
     write_outputs(path, &list.collect::<Vec<_>>())?;
     Ok(())
+}
+
+/// The class of each sample: by the first output, if it has more than one element or is a label.
+pub fn decide(ports: &[Port], outputs: &BTreeMap<String, Vec<f64>>) -> Option<Vec<u32>> {
+    let port = ports.first().filter(|port| port.ty.elements() > 1 || !port.ty.element.is_float())?;
+    let values = outputs.get(&port.name)?;
+    // Negative labels become large ones, each its own.
+    let label = |value: &f64| *value as i64 as u32;
+    let elements = port.ty.elements();
+    Some(if elements > 1 { classes(values, elements) } else { values.iter().map(label).collect() })
 }
 
 fn report(
@@ -127,17 +133,7 @@ fn report(
     let all = |outcome: &Outcome| -> Vec<f64> {
         ports.iter().filter_map(|port| outcome.outputs.get(&port.name)).flatten().copied().collect()
     };
-    // Classes are those of the first output, if it has more than one element or is a label.
-    let first = ports.first().filter(|port| port.ty.elements() > 1 || !port.ty.element.is_float());
-    let decide = |outcome: &Outcome| {
-        let port = first?;
-        let values = outcome.outputs.get(&port.name)?;
-        // Negative labels become large ones, each its own.
-        let label = |value: &f64| *value as i64 as u32;
-        let elements = port.ty.elements();
-        Some(if elements > 1 { classes(values, elements) } else { values.iter().map(label).collect() })
-    };
-    let (found, expected) = (decide(outcome), decide(plain));
+    let (found, expected) = (decide(ports, &outcome.outputs), decide(ports, &plain.outputs));
     Report {
         model: arguments.file.display().to_string(),
         backend: arguments.backend.clone(),
@@ -146,8 +142,9 @@ fn report(
         accuracy: found.as_deref().zip(labels).map(|(found, labels)| agreement(found, labels)),
         plain_accuracy: expected.as_deref().zip(labels).map(|(plain, labels)| agreement(plain, labels)),
         agreement: found.as_deref().zip(expected.as_deref()).map(|(found, plain)| agreement(found, plain)),
-        errors: errors(&all(outcome), &all(plain)),
+        errors: Some(errors(&all(outcome), &all(plain))),
         seconds: outcome.seconds,
+        wall: None,
         bytes: outcome.bytes,
         peak_memory: hec::memory::peak_resident_bytes(),
         parameters: program.map(|program| program.parameters().clone()),

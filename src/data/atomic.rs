@@ -16,20 +16,61 @@ pub fn write_atomically(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
 ) -> Result<(), DataError> {
-    let failed = |source| DataError::Io { path: path.to_owned(), action: "be written", source };
-    if fs::metadata(path).is_ok_and(|there| !there.is_file()) {
-        return Err(DataError::Unsupported {
-            path: path.to_owned(),
-            expected: "a file to write".into(),
-            found: "a folder, pipe or device of that name".into(),
-            advice: "give another name".into(),
-        });
+    let mut file = AtomicFile::create(path)?;
+    write(&mut file.file).map_err(failed(path))?;
+    file.commit()
+}
+
+/// A file that appears under its name when it is committed, and not at all if that is not done.
+pub struct AtomicFile {
+    path: PathBuf,
+    temporary: Temporary,
+    file: BufWriter<File>,
+}
+
+impl AtomicFile {
+    /// A temporary file beside `path`.
+    ///
+    /// # Errors
+    /// As [`write_atomically`].
+    pub fn create(path: &Path) -> Result<Self, DataError> {
+        if fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+            return Err(DataError::Unsupported {
+                path: path.to_owned(),
+                expected: "a file to write".into(),
+                found: "a folder, pipe or device of that name".into(),
+                advice: "give another name".into(),
+            });
+        }
+        let (temporary, file) = Temporary::create(path).map_err(failed(path))?;
+        Ok(Self { path: path.to_owned(), temporary, file: BufWriter::new(file) })
     }
-    let (temporary, file) = Temporary::create(path).map_err(failed)?;
-    let mut file = BufWriter::new(file);
-    write(&mut file).and_then(|()| file.flush()).and_then(|()| file.get_ref().sync_all()).map_err(failed)?;
-    drop(file);
-    temporary.rename(path).map_err(failed)
+
+    /// Renames it, when all is on the disk.
+    ///
+    /// # Errors
+    /// If the operating system refuses.
+    pub fn commit(self) -> Result<(), DataError> {
+        let Self { path, temporary, mut file } = self;
+        file.flush().and_then(|()| file.get_ref().sync_all()).map_err(failed(&path))?;
+        drop(file);
+        temporary.rename(&path).map_err(failed(&path))
+    }
+}
+
+impl Write for AtomicFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+fn failed(path: &Path) -> impl Fn(io::Error) -> DataError {
+    let path = path.to_owned();
+    move |source| DataError::Io { path: path.clone(), action: "be written", source }
 }
 
 /// A file that is removed unless it is renamed.

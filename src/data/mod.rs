@@ -22,7 +22,7 @@ mod table;
 
 use std::path::{Path, PathBuf};
 
-pub use atomic::write_atomically;
+pub use atomic::{AtomicFile, write_atomically};
 pub use beside::read_beside;
 pub use card::Card;
 pub use error::DataError;

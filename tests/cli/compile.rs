@@ -7,12 +7,14 @@ use crate::process::{Folder, model};
 fn decisions_are_printed_and_the_program_is_named_after_the_model() {
     let folder = Folder::new();
     let said = folder.hec(&["compile", &model("cryptonets-mnist")]).ok();
-    assert_eq!(folder.names(), ["cryptonets-mnist.hec"]);
+    assert_eq!(folder.names(), ["cryptonets-mnist.hec", "cryptonets-mnist.hecclient"]);
     for part in ["/conv1/Conv", "/fc2/Gemm", "depth", "chosen", "log2(QP)", "128 bits of security", "precision"] {
         assert!(said.stdout.contains(part), "expected {part:?} in {said:?}");
     }
     let written = format!("wrote cryptonets-mnist.hec ({} bytes)", folder.read("cryptonets-mnist.hec").len());
-    assert_eq!(said.stdout.lines().last(), Some(written.as_str()));
+    let client = folder.read("cryptonets-mnist.hecclient").len();
+    let client = format!("wrote cryptonets-mnist.hecclient ({client} bytes), all that a client needs");
+    assert_eq!(said.stdout.lines().rev().take(2).collect::<Vec<_>>(), [client, written]);
 }
 
 #[test]
@@ -33,7 +35,7 @@ fn options_change_what_is_decided() {
     assert!(said(&["--security", "256"]).contains("256 bits of security"));
     assert!(said(&["--precision", "20"]).contains("20.0 asked for"));
     assert_ne!(said(&["--input-range", "-8", "8", "-o", "wide.hec"]), said(&["-o", "wide.hec"]));
-    assert_eq!(folder.names(), ["small.hec", "small.onnx", "wide.hec"]);
+    assert_eq!(folder.names(), ["small.hec", "small.hecclient", "small.onnx", "wide.hec", "wide.hecclient"]);
 }
 
 #[test]

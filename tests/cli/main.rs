@@ -13,3 +13,4 @@ mod data;
 mod encrypted;
 mod inspect;
 mod process;
+mod roles;

@@ -72,10 +72,13 @@
 //! # }
 //! ```
 
+#![cfg_attr(not(feature = "evaluator"), allow(dead_code, reason = "a client uses a part of the engine"))]
+
 pub mod adapter;
 pub mod arithmetic;
 mod automorphism;
 mod bytes;
+#[cfg(feature = "evaluator")]
 pub mod calibration;
 mod ciphertext;
 mod context;
@@ -83,15 +86,18 @@ mod count;
 mod encoding;
 mod encryption;
 mod error;
+#[cfg(feature = "evaluator")]
 pub mod evaluate;
 pub mod kernels;
 mod keys;
 mod limb;
+#[cfg(feature = "evaluator")]
 mod linear_transform;
 pub mod noise;
 pub mod ntt;
 mod plaintext;
 mod poly;
+#[cfg(feature = "evaluator")]
 mod polynomial;
 mod sampling;
 mod scratch;
@@ -102,12 +108,16 @@ pub use ciphertext::{Ciphertext, MAX_DEGREE};
 pub use context::Context;
 pub use encoding::Complex;
 pub use error::Error;
+#[cfg(feature = "evaluator")]
 pub use kernels::{MAX_WEIGHT, PreparedMatrix, WeightError};
 pub use keys::{GaloisKey, GaloisKeys, KeySwitchKey, PublicKey, RelinearizationKeys, SecretKey};
+#[cfg(feature = "evaluator")]
 pub use linear_transform::{LinearTransform, TransformCost, TransformSettings};
 pub use plaintext::Plaintext;
+#[cfg(feature = "evaluator")]
 pub use polynomial::{Basis, MAX_POLYNOMIAL_DEGREE, PolynomialCost, PolynomialPlan};
 pub use sampling::{Randomness, SEED_BYTES, Seed};
 
 #[cfg(test)]
+#[cfg(feature = "evaluator")]
 mod tests;

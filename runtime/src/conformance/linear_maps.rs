@@ -9,10 +9,11 @@ use hec_ir::tensor::{self, Element, TensorType, Tensors};
 use hec_ir::{Builder, Program, Scale, Value};
 
 use super::harness::{Random, Setting, TOP, Verdict, input, scale};
-use crate::batch::{SampleBatch, run_batches};
+use crate::batch::SampleBatch;
 use crate::engine::{Client, Engine, Evaluator};
 use crate::expand;
 use crate::progress::Silent;
+use crate::run::run_batches;
 
 type Failure = Box<dyn Error + Send + Sync>;
 

@@ -7,9 +7,10 @@ use hec_ir::tensor::{self, Element, TensorType, Tensors};
 use hec_ir::{Builder, Program, Scale};
 
 use super::harness::{Random, Setting, TOP, Verdict, input, scale};
-use crate::batch::{SampleBatch, run_batches};
+use crate::batch::SampleBatch;
 use crate::engine::Engine;
 use crate::progress::Silent;
+use crate::run::run_batches;
 
 /// More samples than slots: outputs come back complete and in order, from keys that were made once.
 ///

@@ -477,7 +477,7 @@ fn lower(x: &Type, levels: usize) -> Result<usize, TypeError> {
     }
 }
 
-fn fits_modulus(parameters: &Parameters, ty: Type) -> Result<Type, TypeError> {
+pub(crate) fn fits_modulus(parameters: &Parameters, ty: Type) -> Result<Type, TypeError> {
     if ty.length > MAX_LENGTH {
         return Err(TypeError::new(format!(
             "an array of {} ciphertexts; at most {MAX_LENGTH} are supported",

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use prost::Message;
 
-use super::{Guard, HEADER, MAGIC, Normalisation, Program, ProgramError, Round, VERSION, wire};
+use super::{FILE, FileKind, Guard, HEADER, Normalisation, Program, ProgramError, Round, wire};
 use crate::Scale;
 use crate::attribute::{Attribute, Attributes};
 use crate::ckks::Ckks;
@@ -15,26 +15,43 @@ use crate::tensor::{Element, Tensor, Tensors};
 /// Rows and columns of a stored matrix: checked before anything of that size is allocated.
 const MAX_SIDE: u32 = 1 << 24;
 
-pub(super) fn program(bytes: &[u8]) -> Result<Program, ProgramError> {
-    if bytes.len() < HEADER || !bytes.starts_with(MAGIC) {
-        return Err(ProgramError::Format("it does not begin with the program header"));
+/// What follows the header, if the header is that of such a file.
+pub(super) fn body<'a>(kind: &FileKind, bytes: &'a [u8]) -> Result<&'a [u8], ProgramError> {
+    let FileKind { name, magic, version } = *kind;
+    if bytes.len() < HEADER || !bytes.starts_with(magic) {
+        return Err(ProgramError::Format { name });
     }
-    let version = bytes[8..12].iter().rev().fold(0, |v, &byte| v << 8 | u32::from(byte));
-    if version != VERSION {
-        return Err(ProgramError::Version { found: version, expected: VERSION });
+    let found = bytes[8..12].iter().rev().fold(0, |v, &byte| v << 8 | u32::from(byte));
+    if found != version {
+        return Err(ProgramError::Version { name, found, expected: version });
     }
     let (stored, body) = bytes[12..].split_at(blake3::OUT_LEN);
     if blake3::hash(body).as_bytes() != stored {
-        return Err(ProgramError::Checksum);
+        return Err(ProgramError::Checksum { name });
     }
-    let message = wire::Program::decode(body).map_err(|e| ProgramError::Invalid(e.to_string()))?;
+    Ok(body)
+}
+
+pub(super) fn blobs(stored: Vec<wire::Blob>) -> Result<Vec<Content>, ProgramError> {
+    stored.into_iter().map(Content::new).collect()
+}
+
+pub(super) fn guard(stored: wire::Guard) -> Guard {
+    Guard { name: stored.name, origin: stored.origin.into(), limit: stored.limit }
+}
+
+pub(super) fn element(name: &str) -> Result<Element, ProgramError> {
+    Element::from_name(name).ok_or_else(|| invalid(format!("unknown element type \"{name}\"")))
+}
+
+pub(super) fn program(bytes: &[u8]) -> Result<Program, ProgramError> {
+    let message = wire::Program::decode(body(&FILE, bytes)?).map_err(|e| ProgramError::Invalid(e.to_string()))?;
     let parameters = parameters(message.parameters.ok_or_else(|| missing("parameters"))?)?;
-    let blobs: Vec<Content> = message.blobs.into_iter().map(Content::new).collect::<Result<_, _>>()?;
+    let blobs = blobs(message.blobs)?;
     let source = graph::<Tensors>((), message.source.ok_or_else(|| missing("source graph"))?, &blobs)?;
     let circuit = graph::<Ckks>(parameters, message.circuit.ok_or_else(|| missing("circuit"))?, &blobs)?;
     let client = message.client.map(|client| graph::<Tensors>((), client, &blobs)).transpose()?;
     let public = message.public.map(|public| graph::<Tensors>((), public, &blobs)).transpose()?;
-    let guard = |g: wire::Guard| Guard { name: g.name, origin: g.origin.into(), limit: g.limit };
     let guards = message.guards.into_iter().map(guard).collect();
     let own = |n: wire::Normalisation| (n.name, Normalisation { offset: n.offset, divisor: n.divisor });
     let normalisation = message.normalisation.into_iter().map(own).collect();
@@ -45,7 +62,7 @@ pub(super) fn program(bytes: &[u8]) -> Result<Program, ProgramError> {
     Ok(Program { annotations: message.annotations, ..program })
 }
 
-fn missing(what: &str) -> ProgramError {
+pub(super) fn missing(what: &str) -> ProgramError {
     ProgramError::Invalid(format!("it has no {what}"))
 }
 
@@ -53,7 +70,7 @@ fn invalid(text: impl Into<String>) -> ProgramError {
     ProgramError::Invalid(text.into())
 }
 
-fn parameters(stored: wire::Parameters) -> Result<Parameters, ProgramError> {
+pub(super) fn parameters(stored: wire::Parameters) -> Result<Parameters, ProgramError> {
     let security = Security::from_bits(stored.security)
         .ok_or_else(|| invalid(format!("security level {} is not 128, 192 or 256", stored.security)))?;
     let ring_type = RingType::from_name(&stored.ring_type)
@@ -62,7 +79,11 @@ fn parameters(stored: wire::Parameters) -> Result<Parameters, ProgramError> {
     Ok(Parameters::new(Literal { ring_type, log_n, moduli, special_primes, security })?)
 }
 
-fn graph<D: Dialect>(context: D::Context, stored: wire::Graph, blobs: &[Content]) -> Result<Graph<D>, ProgramError> {
+pub(super) fn graph<D: Dialect>(
+    context: D::Context,
+    stored: wire::Graph,
+    blobs: &[Content],
+) -> Result<Graph<D>, ProgramError> {
     if stored.dialect != D::NAME {
         return Err(invalid(format!("expected a {} graph, found \"{}\"", D::NAME, stored.dialect)));
     }
@@ -106,8 +127,7 @@ fn read_attribute(value: wire::Value, blobs: &[Content]) -> Result<Attribute, Pr
 }
 
 fn tensor(stored: wire::Tensor, blobs: &[Content]) -> Result<Arc<Tensor>, ProgramError> {
-    let element = Element::from_name(&stored.element)
-        .ok_or_else(|| invalid(format!("unknown element type \"{}\"", stored.element)))?;
+    let element = element(&stored.element)?;
     let shape: Option<Vec<usize>> = stored.shape.iter().map(|&s| usize::try_from(s).ok()).collect();
     let shape = shape.ok_or_else(|| invalid("a shape is too large"))?;
     let values = reals(blobs, stored.values)?;
@@ -115,7 +135,7 @@ fn tensor(stored: wire::Tensor, blobs: &[Content]) -> Result<Arc<Tensor>, Progra
     Ok(Arc::new(tensor))
 }
 
-fn packed(stored: wire::Packed, blobs: &[Content]) -> Result<Arc<Packed>, ProgramError> {
+pub(super) fn packed(stored: wire::Packed, blobs: &[Content]) -> Result<Arc<Packed>, ProgramError> {
     let size = |n: u64| usize::try_from(n).map_err(|_| invalid("a layout is too large"));
     let sizes = |list: &[u64]| list.iter().map(|&n| size(n)).collect::<Result<Vec<_>, _>>();
     let wire::Packed { period, vectors, every, shift, .. } = stored;
@@ -146,7 +166,7 @@ fn matrix<T>(stored: wire::Matrix, blobs: &[Content], read: ReadBlob<T>) -> Resu
     Ok(Arc::new(matrix.map_err(|e| invalid(e.to_string()))?))
 }
 
-fn scale(stored: &wire::Scale) -> Result<Scale, ProgramError> {
+pub(super) fn scale(stored: &wire::Scale) -> Result<Scale, ProgramError> {
     const MAX_EXPONENT: u32 = 1 << 28;
     let bounded = |e: i32| e.unsigned_abs() <= MAX_EXPONENT;
     let lengths = stored.primes.len() == stored.exponents.len();
@@ -157,7 +177,7 @@ fn scale(stored: &wire::Scale) -> Result<Scale, ProgramError> {
 }
 
 /// A blob, decoded once and shared by everything that refers to it.
-enum Content {
+pub(super) enum Content {
     Reals(Arc<[f64]>),
     Signed(Arc<[i32]>),
     Unsigned(Arc<[u32]>),

@@ -3,8 +3,9 @@ use std::sync::Arc;
 
 use prost::Message;
 
-use super::{Guard, HEADER, MAGIC, Normalisation, Program, VERSION, wire};
-use crate::attribute::Attribute;
+use super::{FILE, FileKind, Guard, HEADER, Normalisation, Program, wire};
+use crate::Scale;
+use crate::attribute::{Attribute, Attributes};
 use crate::graph::{Dialect, Graph};
 use crate::matrix::BlockMatrix;
 use crate::parameters::Literal;
@@ -25,24 +26,29 @@ pub(super) fn program(program: &Program) -> Vec<u8> {
         normalisation: program.normalisation().iter().map(normalisation).collect(),
         annotations: program.annotations.clone(),
     };
+    file(&FILE, &message)
+}
+
+/// The message with its header.
+pub(super) fn file(kind: &FileKind, message: &impl Message) -> Vec<u8> {
     let mut bytes = vec![0; HEADER];
     message.encode_raw(&mut bytes);
     let digest = blake3::hash(&bytes[HEADER..]);
-    bytes[..8].copy_from_slice(MAGIC);
-    bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
+    bytes[..8].copy_from_slice(kind.magic);
+    bytes[8..12].copy_from_slice(&kind.version.to_le_bytes());
     bytes[12..HEADER].copy_from_slice(digest.as_bytes());
     bytes
 }
 
-fn guard(guard: &Guard) -> wire::Guard {
+pub(super) fn guard(guard: &Guard) -> wire::Guard {
     wire::Guard { name: guard.name.clone(), origin: guard.origin.as_str().to_owned(), limit: guard.limit }
 }
 
-fn normalisation((name, own): (&String, &Normalisation)) -> wire::Normalisation {
+pub(super) fn normalisation((name, own): (&String, &Normalisation)) -> wire::Normalisation {
     wire::Normalisation { name: name.clone(), offset: own.offset.clone(), divisor: own.divisor.clone() }
 }
 
-fn parameters(literal: &Literal) -> wire::Parameters {
+pub(super) fn parameters(literal: &Literal) -> wire::Parameters {
     wire::Parameters {
         ring_type: literal.ring_type.name().to_owned(),
         log_n: literal.log_n,
@@ -52,22 +58,29 @@ fn parameters(literal: &Literal) -> wire::Parameters {
     }
 }
 
-fn graph<D: Dialect>(graph: &Graph<D>, blobs: &mut Blobs) -> wire::Graph {
-    let nodes = graph.nodes().map(|(_, node)| {
-        let (name, attributes) = D::describe(node.op());
-        wire::Node {
-            op: name.to_owned(),
-            operands: node.operands().iter().map(|v| v.index() as u32).collect(),
-            attributes: attributes
-                .iter()
-                .map(|(name, value)| wire::Attribute { name: name.to_owned(), value: Some(attribute(value, blobs)) })
-                .collect(),
-            origin: node.origin().as_str().to_owned(),
-        }
+pub(super) fn graph<D: Dialect>(graph: &Graph<D>, blobs: &mut Blobs) -> wire::Graph {
+    let nodes = graph.nodes().map(|(_, op_node)| {
+        let (name, attributes) = D::describe(op_node.op());
+        let operands = op_node.operands().iter().map(|v| v.index() as u32).collect();
+        node(name, &attributes, operands, op_node.origin().as_str().to_owned(), blobs)
     });
     let nodes = nodes.collect();
     let output = |o: &crate::graph::Output| wire::Output { name: o.name.clone(), value: o.value.index() as u32 };
     wire::Graph { dialect: D::NAME.to_owned(), nodes, outputs: graph.outputs().iter().map(output).collect() }
+}
+
+pub(super) fn node(
+    op: &str,
+    attributes: &Attributes,
+    operands: Vec<u32>,
+    origin: String,
+    blobs: &mut Blobs,
+) -> wire::Node {
+    let attributes = attributes
+        .iter()
+        .map(|(name, value)| wire::Attribute { name: name.to_owned(), value: Some(attribute(value, blobs)) })
+        .collect();
+    wire::Node { op: op.to_owned(), operands, attributes, origin }
 }
 
 fn attribute(value: &Attribute, blobs: &mut Blobs) -> wire::Value {
@@ -85,15 +98,17 @@ fn attribute(value: &Attribute, blobs: &mut Blobs) -> wire::Value {
         Attribute::Matrix(m) => wire::Value::Matrix(matrix(m, blobs, Blobs::reals)),
         Attribute::IntMatrix(m) => wire::Value::IntMatrix(matrix(m, blobs, Blobs::signed)),
         Attribute::Indices(indices) => wire::Value::Indices(blobs.indices(indices)),
-        Attribute::Scale(scale) => {
-            let (primes, exponents) = scale.factors().unzip();
-            wire::Value::Scale(wire::Scale { twos: scale.twos(), primes, exponents })
-        }
+        Attribute::Scale(own) => wire::Value::Scale(scale(own)),
         Attribute::Packed(layout) => wire::Value::Packed(packed(layout, blobs)),
     }
 }
 
-fn packed(layout: &Packed, blobs: &mut Blobs) -> wire::Packed {
+pub(super) fn scale(scale: &Scale) -> wire::Scale {
+    let (primes, exponents) = scale.factors().unzip();
+    wire::Scale { twos: scale.twos(), primes, exponents }
+}
+
+pub(super) fn packed(layout: &Packed, blobs: &mut Blobs) -> wire::Packed {
     let [every, shift] = layout.repetition().map(|n| n as u64);
     let (digits, table) = match layout.place() {
         Place::Strided(digits) => (&digits[..], None),
@@ -125,8 +140,8 @@ fn matrix<T>(m: &BlockMatrix<T>, blobs: &mut Blobs, store: fn(&mut Blobs, &[T]) 
 
 /// Content-addressed blobs in order of first use.
 #[derive(Default)]
-struct Blobs {
-    list: Vec<wire::Blob>,
+pub(super) struct Blobs {
+    pub(super) list: Vec<wire::Blob>,
     index: BTreeMap<[u8; 32], u32>,
 }
 

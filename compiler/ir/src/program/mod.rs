@@ -6,11 +6,13 @@
 //! graph as well: what the server computes from those in the clear. Types are not stored: reading rebuilds
 //! every node, so a file can only hold graphs that the dialects accept, under parameters that the security table accepts.
 
+mod contract;
 mod decode;
 mod encode;
 mod round;
 mod wire;
 
+pub use contract::{Contract, EncryptedOutput, PrivateInput};
 pub use round::{Exchange, Groups, Reply, Round};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -64,6 +66,11 @@ pub struct Guard {
 }
 
 impl Guard {
+    /// Whether its limit is one.
+    fn is_usable(&self) -> bool {
+        self.limit >= 1.0 && self.limit.is_finite()
+    }
+
     /// What it is when it is decrypted.
     fn port(&self) -> Port {
         Port { name: self.name.clone(), ty: TensorType { element: tensor::Element::F32, shape: vec![1, 1] } }
@@ -80,6 +87,13 @@ pub struct Normalisation {
 }
 
 impl Normalisation {
+    /// Whether there are numbers for so many elements, with which can be computed.
+    fn is_usable(&self, elements: usize) -> bool {
+        let numbers = self.offset.iter().chain(&self.divisor).all(|x| x.is_finite());
+        let divisors = self.divisor.iter().all(|divisor| divisor.is_normal());
+        [self.offset.len(), self.divisor.len()] == [elements; 2] && numbers && divisors
+    }
+
     /// Normalises samples, one after the other.
     pub fn apply(&self, samples: &mut [f64]) {
         for sample in samples.chunks_mut(self.offset.len().max(1)) {
@@ -118,25 +132,33 @@ impl Port {
 /// A source graph and a circuit that do not belong together, or bytes that are no program.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ProgramError {
-    /// Not a program file.
-    #[error("not a hec program: {0}")]
-    Format(&'static str),
+    /// Not such a file.
+    #[error("not a hec {name}: it does not begin with the {name} header")]
+    Format {
+        /// What it should be: "program" or "client".
+        name: &'static str,
+    },
     /// Written by a version that this one does not read.
-    #[error("program format version {found} is not supported: this version reads {expected}; compile the model again")]
+    #[error("{name} format version {found} is not supported: this version reads {expected}; compile the model again")]
     Version {
+        /// "program" or "client".
+        name: &'static str,
         /// The file's version.
         found: u32,
         /// The version that is read.
         expected: u32,
     },
     /// The digest does not match the content.
-    #[error("the program file is damaged: its checksum does not match; copy or compile it again")]
-    Checksum,
+    #[error("the {name} file is damaged: its checksum does not match; copy or compile it again")]
+    Checksum {
+        /// "program" or "client".
+        name: &'static str,
+    },
     /// The content is not what a compiler writes.
-    #[error("the program file is not valid: {0}")]
+    #[error("the file is not valid: {0}")]
     Invalid(String),
     /// A node does not fit its operands.
-    #[error("the program file is not valid: {0}")]
+    #[error("the file is not valid: {0}")]
     Graph(#[from] GraphError),
     /// The parameters are refused.
     #[error("the program's parameters are refused: {0}")]
@@ -201,7 +223,7 @@ impl Program {
         let normalisation = BTreeMap::new();
         let (rounds, annotations) = (Vec::new(), BTreeMap::new());
         let program = Self { source, circuit, public, client, guards, rounds, normalisation, annotations };
-        if let Some(guard) = program.guards.iter().find(|guard| !(guard.limit >= 1.0 && guard.limit.is_finite())) {
+        if let Some(guard) = program.guards.iter().find(|guard| !guard.is_usable()) {
             return Err(ProgramError::Invalid(format!("the limit of guard \"{}\" is no number from 1", guard.name)));
         }
         let circuit = &program.circuit;
@@ -237,15 +259,7 @@ impl Program {
             if expected != found {
                 return Err(ProgramError::Signature { what: "outputs after decryption", expected, found });
             }
-            if let Some((_, node)) = client.nodes().find(|(_, node)| node.ty().known().is_none()) {
-                let origin = node.origin().as_str().escape_debug();
-                return Err(ProgramError::Invalid(format!("the client cannot compute node \"{origin}\"")));
-            }
-            let mut names = BTreeSet::new();
-            if let Some((_, name)) = client.inputs().find(|(_, name)| !names.insert(*name)) {
-                let name = name.escape_debug();
-                return Err(ProgramError::Invalid(format!("two values for the client have the name \"{name}\"")));
-            }
+            check_client(client)?;
         }
         Ok(program)
     }
@@ -414,8 +428,8 @@ impl Program {
                 let operands = round.operands().into_iter().zip(node.operands());
                 exchange.operands = operands
                     .map(|(port, operand)| {
-                        let layout = shaped(*operand, &port);
-                        (port, layout)
+                        let (layout, ty) = (shaped(*operand, &port), self.circuit.ty(*operand).clone());
+                        EncryptedOutput { port, layout, ty }
                     })
                     .collect();
                 let (level, scale, layout) = (refresh.level, refresh.scale.clone(), shaped(value, &port));
@@ -447,10 +461,8 @@ impl Program {
         let mut ports = self.private_inputs();
         ports.extend(self.public.iter().flat_map(Port::outputs_of));
         for (name, own) in &normalisation {
-            let elements = ports.iter().find(|port| port.name == *name).map(|port| port.ty.elements());
-            let complete = elements == Some(own.offset.len()) && elements == Some(own.divisor.len());
-            let usable = own.offset.iter().chain(&own.divisor).all(|x| x.is_finite());
-            if !complete || !usable || own.divisor.iter().any(|&divisor| !divisor.is_normal()) {
+            let port = ports.iter().find(|port| port.name == *name);
+            if !port.is_some_and(|port| own.is_usable(port.ty.elements())) {
                 let name = name.escape_debug();
                 return Err(ProgramError::Invalid(format!("the normalisation of \"{name}\" does not fit an input")));
             }
@@ -521,8 +533,22 @@ impl Program {
 
     /// Whether these bytes begin like a program file.
     pub fn recognises(bytes: &[u8]) -> bool {
-        bytes.starts_with(MAGIC)
+        bytes.starts_with(FILE.magic)
     }
+}
+
+/// Whether a client graph can be evaluated.
+fn check_client(client: &TensorGraph) -> Result<(), ProgramError> {
+    if let Some((_, node)) = client.nodes().find(|(_, node)| node.ty().known().is_none()) {
+        let origin = node.origin().as_str().escape_debug();
+        return Err(ProgramError::Invalid(format!("the client cannot compute node \"{origin}\"")));
+    }
+    let mut names = BTreeSet::new();
+    if let Some((_, name)) = client.inputs().find(|(_, name)| !names.insert(*name)) {
+        let name = name.escape_debug();
+        return Err(ProgramError::Invalid(format!("two values for the client have the name \"{name}\"")));
+    }
+    Ok(())
 }
 
 fn work(graph: Option<&TensorGraph>) -> Vec<ClientWork> {
@@ -563,6 +589,13 @@ fn same(
     if expected == found { Ok(()) } else { Err(ProgramError::Signature { what, expected, found }) }
 }
 
-const MAGIC: &[u8; 8] = b"HECPROG\0";
-const VERSION: u32 = 4;
-const HEADER: usize = MAGIC.len() + 4 + blake3::OUT_LEN;
+/// How a file begins: magic, version, BLAKE3 of the rest.
+struct FileKind {
+    /// What the file is called in errors.
+    name: &'static str,
+    magic: &'static [u8; 8],
+    version: u32,
+}
+
+const FILE: FileKind = FileKind { name: "program", magic: b"HECPROG\0", version: 4 };
+const HEADER: usize = 8 + 4 + blake3::OUT_LEN;

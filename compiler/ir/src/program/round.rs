@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{ClientWork, Port};
+use super::{ClientWork, EncryptedOutput, Port};
 use crate::Scale;
 use crate::graph::{Node, Value};
 use crate::slots::Layout;
@@ -23,7 +23,7 @@ pub struct Exchange {
     /// What the client computes.
     pub function: TensorGraph,
     /// What it decrypts: the function's inputs, in this order.
-    pub operands: Vec<(Port, Layout)>,
+    pub operands: Vec<EncryptedOutput>,
     /// What it encrypts.
     pub results: Vec<Reply>,
 }

@@ -235,3 +235,97 @@ pub struct Unsigned {
     #[prost(uint32, repeated, tag = "1")]
     pub values: Vec<u32>,
 }
+
+/// What a client needs of a program.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Contract {
+    #[prost(message, optional, tag = "1")]
+    pub parameters: Option<Parameters>,
+    /// The private inputs, as the circuit has them.
+    #[prost(message, optional, tag = "2")]
+    pub inputs: Option<Graph>,
+    /// Their types, in the same order.
+    #[prost(message, repeated, tag = "3")]
+    pub types: Vec<Port>,
+    #[prost(message, repeated, tag = "4")]
+    pub blobs: Vec<Blob>,
+    #[prost(btree_map = "string, string", tag = "5")]
+    pub annotations: BTreeMap<String, String>,
+    #[prost(message, optional, tag = "6")]
+    pub client: Option<Graph>,
+    #[prost(message, repeated, tag = "7")]
+    pub guards: Vec<Guard>,
+    #[prost(message, repeated, tag = "8")]
+    pub normalisation: Vec<Normalisation>,
+    #[prost(message, repeated, tag = "9")]
+    pub public: Vec<Port>,
+    /// Those of the model or the client graph, then the guards.
+    #[prost(message, repeated, tag = "10")]
+    pub outputs: Vec<EncryptedOutput>,
+    #[prost(message, optional, tag = "11")]
+    pub relinearization: Option<Relinearization>,
+    #[prost(message, repeated, tag = "12")]
+    pub rotations: Vec<Rotation>,
+    /// Samples of a batch.
+    #[prost(uint64, tag = "13")]
+    pub capacity: u64,
+    /// The program's fingerprint.
+    #[prost(bytes = "vec", tag = "14")]
+    pub program: Vec<u8>,
+    /// The rounds with the client.
+    #[prost(message, repeated, tag = "15")]
+    pub exchanges: Vec<Exchange>,
+}
+
+/// What is sent in a round.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Exchange {
+    #[prost(message, optional, tag = "1")]
+    pub function: Option<Graph>,
+    #[prost(message, repeated, tag = "2")]
+    pub operands: Vec<EncryptedOutput>,
+    /// Of degree 1.
+    #[prost(message, repeated, tag = "3")]
+    pub results: Vec<EncryptedOutput>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Port {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(string, tag = "2")]
+    pub element: String,
+    #[prost(uint64, repeated, tag = "3")]
+    pub shape: Vec<u64>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct EncryptedOutput {
+    #[prost(message, optional, tag = "1")]
+    pub port: Option<Port>,
+    /// Missing in the batch layout.
+    #[prost(message, optional, tag = "2")]
+    pub packed: Option<Packed>,
+    #[prost(uint64, tag = "3")]
+    pub level: u64,
+    #[prost(message, optional, tag = "4")]
+    pub scale: Option<Scale>,
+    #[prost(uint64, tag = "5")]
+    pub degree: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub struct Relinearization {
+    #[prost(uint64, tag = "1")]
+    pub level: u64,
+    #[prost(uint64, tag = "2")]
+    pub degree: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub struct Rotation {
+    #[prost(uint64, tag = "1")]
+    pub steps: u64,
+    #[prost(uint64, tag = "2")]
+    pub level: u64,
+}
