@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use hec_ir::parameters::Ring;
 use hec_ir::matrix::BlockMatrix;
+use hec_ir::parameters::Ring;
 use hec_ir::slots::LinearMap;
 
 use super::Placement;
@@ -37,7 +37,8 @@ impl Chosen {
 pub(super) fn layouts(steps: &Steps, period: usize, cost: &CostModel) -> Result<Chosen, CompileError> {
     let classes = Classes::new(steps);
     let ring = Ring::conjugate_invariant(period.trailing_zeros());
-    let mut search = Search { steps, cost, shape: Shape { ring, special: 1 }, known: BTreeMap::new(), structures: BTreeMap::new() };
+    let mut search =
+        Search { steps, cost, shape: Shape { ring, special: 1 }, known: BTreeMap::new(), structures: BTreeMap::new() };
     let candidates: Vec<Vec<Placement>> =
         classes.list.iter().map(|class| candidates::of_class(steps, &classes, class, period)).collect();
     // For each class and candidate: the cost of all before it, and the candidates of the classes read.

@@ -217,8 +217,12 @@ impl LinearMap {
     pub fn apply(&self, x: &[f64]) -> Vec<f64> {
         if !matches!(self.fold, Fold::Window { .. }) {
             // Every sum is whole: what lies where follows from the layouts alone.
-            let elements: Vec<f64> =
-                self.from.slots_of_elements().iter().map(|&slot| x.get(slot as usize).copied().unwrap_or(0.0)).collect();
+            let elements: Vec<f64> = self
+                .from
+                .slots_of_elements()
+                .iter()
+                .map(|&slot| x.get(slot as usize).copied().unwrap_or(0.0))
+                .collect();
             let mut sums = self.matrix.apply(&elements);
             sums.iter_mut().zip(&*self.bias).for_each(|(sum, bias)| *sum += bias);
             return self.to.spread(&sums);
@@ -298,10 +302,7 @@ pub type Steps = BTreeMap<[usize; 2], BTreeSet<usize>>;
 
 /// The steps of diagonals (by vector of the result and of the operand) cut into baby steps, the remainders by `baby_steps`, and giant
 /// steps, each with its vector: baby steps with that of the operand, giant steps with that of the result. Steps of 0 are left out.
-pub fn baby_and_giant_steps(
-    steps: &Steps,
-    baby_steps: usize,
-) -> [BTreeSet<(usize, usize)>; 2] {
+pub fn baby_and_giant_steps(steps: &Steps, baby_steps: usize) -> [BTreeSet<(usize, usize)>; 2] {
     let (mut babies, mut giants) = (BTreeSet::new(), BTreeSet::new());
     for ([to, from], steps) in steps {
         babies.extend(steps.iter().map(|step| (*from, step % baby_steps)));
