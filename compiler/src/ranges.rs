@@ -244,6 +244,17 @@ fn spread(layout: &Layout, range: (f64, f64)) -> Vec<(f64, f64)> {
 /// Interval bounds of a linear map's result in every slot; where a fold follows, they hold what is there before it as well.
 fn transformed(map: &LinearMap, x: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let period = map.period();
+    if map.fold() == Fold::None {
+        let slots = map.from().slots_of_elements();
+        let mut sums: Vec<(f64, f64)> = map.bias().iter().map(|&b| (b, b)).collect();
+        map.matrix().for_each(|row, col, &weight| {
+            let (lo, hi) = x[slots[col] as usize];
+            let sum = &mut sums[row];
+            *sum = (sum.0 + (weight * lo).min(weight * hi), sum.1 + (weight * lo).max(weight * hi));
+        });
+        let at = |entry: u32| (entry as usize).checked_sub(1).map_or((0.0, 0.0), |element| sums[element]);
+        return map.to().table().into_iter().map(at).collect();
+    }
     let diagonals = map.diagonals();
     let mut y = vec![(0.0, 0.0); map.to().vectors() * period];
     for (&[to, from, step], weights) in &diagonals.weights {

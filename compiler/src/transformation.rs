@@ -69,7 +69,7 @@ fn cheapest(splits: &[(usize, Rotations)], cost: &CostModel, shape: Shape, limbs
 /// What the rotations of a map come to with each number of baby steps: powers of two, ascending.
 pub(crate) fn splits(map: &LinearMap) -> Vec<(usize, Rotations)> {
     let steps = map.steps();
-    (0..=map.period().trailing_zeros()).map(|log| (1 << log, rotations(map, &steps, 1 << log))).collect()
+    (0..=map.period().trailing_zeros()).map(|log| (1 << log, rotations(map, steps, 1 << log))).collect()
 }
 
 fn rotations(map: &LinearMap, steps: &BTreeMap<[usize; 2], BTreeSet<usize>>, baby_steps: usize) -> Rotations {

@@ -26,6 +26,9 @@ DESCRIPTIONS = {
     "classical": (
         "A small LeNet on {title}: two convolutions with ReLU and 3x3 max pooling of stride 2, then one dense layer."
     ),
+    "mobilenet": (
+        "A small network of the shape of MobileNetV2 on {title}: depthwise convolutions, ReLU6, residual sums, average pooling."
+    ),
     "finetuned": (
         "The network of classical-{dataset} on {title}, fine-tuned: two convolutions, each with a polynomial of degree 2 for each "
         "channel and {pool} of stride 2, then one dense layer. Runs on encrypted data without approximation."

@@ -29,7 +29,7 @@ def export(net, path, opset=17):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", required=True)
-    parser.add_argument("--model", choices=["cryptonets", "classical"], required=True)
+    parser.add_argument("--model", choices=sorted(NETS), required=True)
     parser.add_argument("--out", required=True)
     args = parser.parse_args()
     net = NETS[args.model]()

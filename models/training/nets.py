@@ -1,4 +1,4 @@
-"""The two architectures. Batch normalisation is there while training and folded into the
+"""The architectures. Batch normalisation is there while training and folded into the
 convolution or dense layer before it at export (`folded`)."""
 
 import copy
@@ -74,7 +74,49 @@ class Classical(nn.Module):
         return self.fc(self.dropout(self.flatten(x)))
 
 
-NETS = {"cryptonets": CryptoNets, "classical": Classical}
+def unit(inputs, outputs, kernel, stride=1, groups=1):
+    """A convolution and its batch normalisation."""
+    conv = nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, groups=groups, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(outputs))
+
+
+class InvertedResidual(nn.Module):
+    """The block of MobileNetV2 (Sandler et al., CVPR 2018): expand, depthwise, project; with a shortcut where shapes allow it."""
+
+    def __init__(self, inputs, outputs, stride, factor=2):
+        super().__init__()
+        wide = factor * inputs
+        self.expand, self.act1 = unit(inputs, wide, 1), nn.ReLU6()
+        self.depthwise, self.act2 = unit(wide, wide, 3, stride, wide), nn.ReLU6()
+        self.project = unit(wide, outputs, 1)
+        self.shortcut = stride == 1 and inputs == outputs
+
+    def forward(self, x):
+        y = self.project(self.act2(self.depthwise(self.act1(self.expand(x)))))
+        return x + y if self.shortcut else y
+
+
+class MobileNet(nn.Module):
+    """The shape of MobileNetV2 at the size of Fashion-MNIST: depthwise convolutions, ReLU6, residual sums."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.act = unit(1, 8, 3, 2), nn.ReLU6()  # 8 x 14 x 14
+        self.blocks = nn.Sequential(
+            InvertedResidual(8, 8, 1), InvertedResidual(8, 16, 2), InvertedResidual(16, 16, 1)  # 16 x 7 x 7
+        )
+        self.head, self.act2 = unit(16, 64, 1), nn.ReLU6()
+        self.pool, self.flatten, self.fc = nn.AvgPool2d(7), nn.Flatten(), nn.Linear(64, 10)
+
+    def features(self, x):
+        x = self.head(self.blocks(self.act(self.stem(x))))
+        return self.fc(self.flatten(self.pool(self.act2(x)))), ()
+
+    def forward(self, x):
+        return self.features(x)[0]
+
+
+NETS = {"cryptonets": CryptoNets, "classical": Classical, "mobilenet": MobileNet}
 
 
 def folded(net):
@@ -86,6 +128,10 @@ def folded(net):
             fuse = fuse_linear_bn_eval if layer == "fc1" else fuse_conv_bn_eval
             setattr(net, layer, fuse(getattr(net, layer), module))
             setattr(net, name, nn.Identity())
+    for name, module in list(net.named_modules()):
+        if isinstance(module, nn.Sequential) and len(module) == 2 and isinstance(module[1], nn.BatchNorm2d):
+            parent = net.get_submodule(name.rpartition(".")[0])
+            setattr(parent, name.rpartition(".")[2], fuse_conv_bn_eval(module[0], module[1]))
     if hasattr(net, "dropout"):
         net.dropout = nn.Identity()
     return net

@@ -29,6 +29,7 @@ RECIPES = {
     ("mnist", "classical"): dict(epochs=12, augment=0.7, wall=4.0),
     ("fashion-mnist", "cryptonets"): dict(epochs=30, augment=0.35, mirror=0.0, wall=6.0),
     ("fashion-mnist", "classical"): dict(epochs=12, augment=0.5, mirror=0.0, wall=6.0, lr=4e-3),
+    ("fashion-mnist", "mobilenet"): dict(epochs=4, augment=0.2, mirror=0.0, lr=1e-2),
 }
 
 

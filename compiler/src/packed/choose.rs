@@ -1,8 +1,11 @@
 //! Which layout each class gets: the way through the classes on which the maps cost least.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 use hec_ir::parameters::Ring;
+use hec_ir::matrix::BlockMatrix;
 use hec_ir::slots::LinearMap;
 
 use super::Placement;
@@ -34,7 +37,7 @@ impl Chosen {
 pub(super) fn layouts(steps: &Steps, period: usize, cost: &CostModel) -> Result<Chosen, CompileError> {
     let classes = Classes::new(steps);
     let ring = Ring::conjugate_invariant(period.trailing_zeros());
-    let mut search = Search { steps, cost, shape: Shape { ring, special: 1 }, known: BTreeMap::new() };
+    let mut search = Search { steps, cost, shape: Shape { ring, special: 1 }, known: BTreeMap::new(), structures: BTreeMap::new() };
     let candidates: Vec<Vec<Placement>> =
         classes.list.iter().map(|class| candidates::of_class(steps, &classes, class, period)).collect();
     // For each class and candidate: the cost of all before it, and the candidates of the classes read.
@@ -119,22 +122,43 @@ struct Search<'a> {
     steps: &'a Steps,
     cost: &'a CostModel,
     shape: Shape,
-    /// By step and term, and the texts of both layouts and the fold.
-    known: BTreeMap<(usize, usize, String), f64>,
+    /// By where a matrix has weights, and the texts of both layouts and the fold: layers of one shape cost the same.
+    known: BTreeMap<(u64, String), f64>,
+    /// By step and term: where its matrix has weights, as a digest.
+    structures: BTreeMap<(usize, usize), u64>,
 }
 
 impl Search<'_> {
     /// Nanoseconds of one map; infinite where a layout does not take it.
     fn map(&mut self, (step, term): (usize, usize), from: &Placement, to: &Placement) -> f64 {
-        let key = (step, term, format!("{} {} {}", from.0, to.0, to.1));
+        let Operation::Linear { terms, bias } = &self.steps.list[step].operation else { return f64::INFINITY };
+        let structure = *self.structures.entry((step, term)).or_insert_with(|| structure(&terms[term].1));
+        let key = (structure, format!("{} {} {}", from.0, to.0, to.1));
         if let Some(&cost) = self.known.get(&key) {
             return cost;
         }
-        let Operation::Linear { terms, bias } = &self.steps.list[step].operation else { return f64::INFINITY };
         let map = LinearMap::new(terms[term].1.clone(), bias.clone(), from.0.clone(), to.0.clone(), to.1);
         let price = |map| transformation::nanoseconds(&map, self.cost, self.shape, LIMBS);
         let cost = map.map_or(f64::INFINITY, price);
         self.known.insert(key, cost);
         cost
     }
+}
+
+/// A digest of where a matrix has weights other than 0. The hasher has fixed keys: it is the same in every run.
+fn structure(matrix: &BlockMatrix<f64>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (matrix.rows(), matrix.cols()).hash(&mut hasher);
+    // Blocks share weights and indices by pointer.
+    let mut zeros: BTreeMap<*const f64, u64> = BTreeMap::new();
+    for block in matrix.blocks() {
+        (&block.rows, &block.cols).hash(&mut hasher);
+        let pattern = zeros.entry(Arc::as_ptr(&block.weights).cast()).or_insert_with(|| {
+            let mut hasher = DefaultHasher::new();
+            block.weights.iter().for_each(|weight| (*weight != 0.0).hash(&mut hasher));
+            hasher.finish()
+        });
+        pattern.hash(&mut hasher);
+    }
+    hasher.finish()
 }

@@ -153,7 +153,7 @@ impl Transform {
 
     /// As [`Transform::rotations`], each with its vector: baby steps with that of the operand, giant steps with that of the result.
     pub fn stepped(&self) -> [BTreeSet<(usize, usize)>; 2] {
-        baby_and_giant_steps(&self.map.steps(), self.baby_steps)
+        baby_and_giant_steps(self.map.steps(), self.baby_steps)
     }
 }
 

@@ -28,6 +28,7 @@ pub struct LinearMap {
     to: Arc<Packed>,
     fold: Fold,
     diagonals: OnceLock<Arc<Diagonals>>,
+    steps: OnceLock<Arc<Steps>>,
 }
 
 /// Sums over slots after the diagonals, each by as many rotations as the number of terms has bits.
@@ -143,7 +144,7 @@ impl LinearMap {
         if !placed {
             return Err(TypeError::new(format!("fold {fold} does not leave its sums where {to} has its elements")));
         }
-        let map = Self { matrix, bias, from, to, fold, diagonals: OnceLock::new() };
+        let map = Self { matrix, bias, from, to, fold, diagonals: OnceLock::new(), steps: OnceLock::new() };
         let copies = Lists::targets(&map).most();
         if map.matrix.multiply_adds().checked_mul(copies.max(1)).is_none_or(|n| n > MAX_WEIGHTS) {
             let found = map.matrix.multiply_adds();
@@ -191,7 +192,11 @@ impl LinearMap {
     }
 
     /// The steps of the diagonals by vector of the result and of the operand, without their weights.
-    pub fn steps(&self) -> BTreeMap<[usize; 2], BTreeSet<usize>> {
+    pub fn steps(&self) -> &Arc<Steps> {
+        self.steps.get_or_init(|| Arc::new(self.count_steps()))
+    }
+
+    fn count_steps(&self) -> Steps {
         let keys: Vec<[usize; 3]> = match self.diagonals.get() {
             Some(diagonals) => diagonals.weights.keys().copied().collect(),
             None => {
@@ -201,7 +206,7 @@ impl LinearMap {
                 (0..used.len()).filter(|&id| used[id]).map(|id| ids.key(id as u32)).collect()
             }
         };
-        let mut steps: BTreeMap<[usize; 2], BTreeSet<usize>> = BTreeMap::new();
+        let mut steps = Steps::new();
         for [to, from, step] in keys {
             steps.entry([to, from]).or_default().insert(step);
         }
@@ -210,6 +215,14 @@ impl LinearMap {
 
     /// The result in virtual slots, for an operand in virtual slots, vector by vector: what the map means.
     pub fn apply(&self, x: &[f64]) -> Vec<f64> {
+        if !matches!(self.fold, Fold::Window { .. }) {
+            // Every sum is whole: what lies where follows from the layouts alone.
+            let elements: Vec<f64> =
+                self.from.slots_of_elements().iter().map(|&slot| x.get(slot as usize).copied().unwrap_or(0.0)).collect();
+            let mut sums = self.matrix.apply(&elements);
+            sums.iter_mut().zip(&*self.bias).for_each(|(sum, bias)| *sum += bias);
+            return self.to.spread(&sums);
+        }
         let period = self.period();
         let mut y = self.apply_unfolded(x);
         for y in y.chunks_mut(period) {
@@ -280,10 +293,13 @@ impl fmt::Debug for LinearMap {
     }
 }
 
+/// The steps of diagonals, by vector of the result and of the operand.
+pub type Steps = BTreeMap<[usize; 2], BTreeSet<usize>>;
+
 /// The steps of diagonals (by vector of the result and of the operand) cut into baby steps, the remainders by `baby_steps`, and giant
 /// steps, each with its vector: baby steps with that of the operand, giant steps with that of the result. Steps of 0 are left out.
 pub fn baby_and_giant_steps(
-    steps: &BTreeMap<[usize; 2], BTreeSet<usize>>,
+    steps: &Steps,
     baby_steps: usize,
 ) -> [BTreeSet<(usize, usize)>; 2] {
     let (mut babies, mut giants) = (BTreeSet::new(), BTreeSet::new());
