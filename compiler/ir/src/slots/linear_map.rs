@@ -200,7 +200,8 @@ impl LinearMap {
         let keys: Vec<[usize; 3]> = match self.diagonals.get() {
             Some(diagonals) => diagonals.weights.keys().copied().collect(),
             None => {
-                let Assignment { ids, chosen, .. } = Assignment::new(self);
+                let ids = Ids { operands: self.from.vectors(), period: self.period() };
+                let chosen = distinct_choices(self, ids).unwrap_or_else(|| Assignment::new(self).chosen);
                 let mut used = vec![false; ids.count(self)];
                 chosen.iter().for_each(|&id| used[id as usize] = true);
                 (0..used.len()).filter(|&id| used[id]).map(|id| ids.key(id as u32)).collect()
@@ -227,6 +228,11 @@ impl LinearMap {
             sums.iter_mut().zip(&*self.bias).for_each(|(sum, bias)| *sum += bias);
             return self.to.spread(&sums);
         }
+        self.apply_folded(x)
+    }
+
+    /// The same, diagonal by diagonal: as the engine computes it.
+    pub fn apply_folded(&self, x: &[f64]) -> Vec<f64> {
         let period = self.period();
         let mut y = self.apply_unfolded(x);
         for y in y.chunks_mut(period) {
@@ -407,7 +413,7 @@ impl Assignment {
             }
             starts.push(choices.len() as u32);
         });
-        let chosen = if several { cover(&starts, &choices, ids.count(map)) } else { choices };
+        let chosen = if several { cover(&starts, &choices, &[], ids.count(map)) } else { choices };
         Self { ids, chosen, lists }
     }
 
@@ -457,15 +463,84 @@ fn key(fold: Fold, period: usize, source: usize, target: usize) -> [usize; 3] {
     [target / period, source / period, step]
 }
 
+/// As the choices of [`Assignment::new`], each that is made at least once. A convolution's blocks do the same at every place: those whose
+/// slots lie alike but for a rotation have the same choices, and one of them speaks for all. `None` if there are too many to be sure.
+fn distinct_choices(map: &LinearMap, ids: Ids) -> Option<Vec<u32>> {
+    let period = map.period();
+    let lists = Lists::new(map);
+    let mut classes: BTreeMap<Vec<u32>, usize> = BTreeMap::new();
+    let mut first: Vec<(usize, u32)> = Vec::new();
+    for (at, block) in map.matrix.blocks().iter().enumerate() {
+        let of_rows = block.rows.iter().flat_map(|&row| lists.targets.of(row as usize));
+        let Some(&origin) = of_rows.clone().next() else { continue };
+        let relative = |&slot: &u32| {
+            let (vector, slot) = (slot as usize / period, slot as usize % period);
+            (vector * period + (slot + period - origin as usize % period) % period) as u32
+        };
+        // The place of each zero matters as well, and where one list of slots ends.
+        let mut signature: Vec<u32> = Vec::new();
+        let pointer = Arc::as_ptr(&block.weights).cast::<f64>() as usize;
+        signature.extend([block.rows.len() as u32, block.cols.len() as u32]);
+        match block.weights.iter().all(|&weight| weight != 0.0) {
+            true => signature.push(0),
+            false => signature.extend([1, pointer as u32, (pointer as u64 >> 32) as u32]),
+        }
+        for (elements, lists) in [(&block.rows, &lists.targets), (&block.cols, &lists.sources)] {
+            for &element in elements.iter() {
+                let slots = lists.of(element as usize);
+                signature.push(slots.len() as u32);
+                signature.extend(slots.iter().map(relative));
+            }
+        }
+        let next = first.len();
+        let class = *classes.entry(signature).or_insert(next);
+        match class == next {
+            true => first.push((at, 1)),
+            false => first[class].1 += 1,
+        }
+    }
+    let (mut starts, mut choices, mut times, mut own) = (vec![0u32], Vec::new(), Vec::new(), Vec::new());
+    let (mut several, mut total) = (false, 0usize);
+    for &(at, count) in &first {
+        let block = &map.matrix.blocks()[at];
+        let cols = block.cols.len().max(1);
+        for (&row, weights) in block.rows.iter().zip(block.weights.chunks(cols)) {
+            for (&col, _) in block.cols.iter().zip(weights).filter(|(_, weight)| **weight != 0.0) {
+                for &target in lists.targets.of(row as usize) {
+                    own.clear();
+                    let sources = lists.sources.of(col as usize).iter();
+                    own.extend(sources.map(|&source| ids.id(key(map.fold, period, source as usize, target as usize))));
+                    if own.len() > 1 {
+                        own.sort_unstable();
+                        own.dedup();
+                    }
+                    several |= own.len() > 1;
+                    total = total.saturating_add(own.len().saturating_mul(count as usize));
+                    if total > MAX_CHOICES {
+                        return None;
+                    }
+                    choices.extend(&own);
+                    starts.push(choices.len() as u32);
+                    times.push(count);
+                }
+            }
+        }
+    }
+    Some(if several { cover(&starts, &choices, &times, ids.count(map)) } else { choices })
+}
+
 /// Chooses for each item (a range of `choices`, by `starts`) one of its choices such that few different ones are taken: greedily
-/// the one that serves most items that are left, the least among equals.
-fn cover(starts: &[u32], choices: &[u32], count: usize) -> Vec<u32> {
+/// the one that serves most items that are left, the least among equals. An item stands for as many as `times` says, for one without.
+fn cover(starts: &[u32], choices: &[u32], times: &[u32], count: usize) -> Vec<u32> {
     let items = starts.len() - 1;
     let range = |item: usize| starts[item] as usize..starts[item + 1] as usize;
     let mut counts = vec![0u32; count];
     choices.iter().for_each(|&id| counts[id as usize] += 1);
     let mut offsets = vec![0u32; count + 1];
     (0..count).for_each(|id| offsets[id + 1] = offsets[id] + counts[id]);
+    let times = |item: usize| times.get(item).copied().unwrap_or(1);
+    counts.fill(0);
+    (0..items).for_each(|item| choices[range(item)].iter().for_each(|&id| counts[id as usize] += times(item)));
     let mut fill = offsets.clone();
     let mut users = vec![0u32; choices.len()];
     for item in 0..items {
@@ -490,7 +565,7 @@ fn cover(starts: &[u32], choices: &[u32], count: usize) -> Vec<u32> {
             let item = item as usize;
             if chosen[item] == u32::MAX {
                 chosen[item] = id;
-                choices[range(item)].iter().for_each(|&other| counts[other as usize] -= 1);
+                choices[range(item)].iter().for_each(|&other| counts[other as usize] -= times(item));
             }
         }
     }
@@ -565,15 +640,43 @@ mod tests {
     /// The map on a sample, read where the result lies; and the number of its diagonals.
     fn checked(map: &LinearMap) -> usize {
         let x: Vec<f64> = (0..map.from.elements()).map(|i| (i as f64).sin()).collect();
-        let y = map.apply(&map.from.spread(&x));
+        let steps: usize = map.steps().values().map(BTreeSet::len).sum();
+        let spread = map.from.spread(&x);
+        let (y, directly) = (map.apply_folded(&spread), map.apply(&spread));
+        assert!(y.iter().zip(&directly).all(|(a, b)| (a - b).abs() < 1e-9), "{map:?}");
         let expected = map.matrix.apply(&x);
         for (slot, entry) in map.to.table().into_iter().enumerate().filter(|(_, entry)| *entry > 0) {
             let row = entry as usize - 1;
             assert!((y[slot] - expected[row] - map.bias[row]).abs() < 1e-9, "slot {slot} of {map:?}");
         }
-        let steps: usize = map.steps().values().map(BTreeSet::len).sum();
-        assert_eq!(steps, map.diagonals().weights.len());
+        let keys = map.diagonals().weights.keys().copied();
+        assert!(
+            keys.eq(map.steps().iter().flat_map(|([to, from], steps)| steps.iter().map(|step| [*to, *from, *step])))
+        );
         steps
+    }
+
+    #[test]
+    fn blocks_that_do_the_same_elsewhere_are_looked_at_once() {
+        // A convolution of one row of 16 elements, padded, two channels in and three out: a block for each place.
+        let weights: Arc<[f64]> = (0..3 * 2 * 3).map(|i| f64::from(i % 5)).collect();
+        let edge: Arc<[f64]> = (0..3 * 2 * 2).map(|i| f64::from(i % 3) + 1.0).collect();
+        let block = |at: u32| {
+            let taps: Vec<u32> = (at.saturating_sub(1)..=(at + 1).min(15)).collect();
+            let cols: Vec<u32> = (0..2).flat_map(|channel| taps.iter().map(move |tap| channel * 16 + tap)).collect();
+            let weights = if taps.len() == 3 { weights.clone() } else { edge.clone() };
+            Block { rows: (0..3).map(|channel| channel * 16 + at).collect(), cols: cols.into(), weights }
+        };
+        let matrix = Arc::new(BlockMatrix::new(48, 32, (0..16).map(block).collect()).unwrap());
+        let bias: Arc<[f64]> = vec![0.5; 48].into();
+        for (from, to, fold) in [
+            (line(32, 128, 1, [128, 0]), line(48, 128, 1, [128, 0]), Fold::None),
+            (line(32, 128, 1, [32, 0]), line(48, 128, 1, [128, 0]), Fold::None),
+            (line(32, 128, 1, [32, 4]), line(48, 128, 1, [64, 0]), Fold::Full { period: 64 }),
+            (line(32, 128, 1, [32, 0]), line(48, 128, 2, [128, 0]), Fold::Window { width: 2 }),
+        ] {
+            checked(&LinearMap::new(matrix.clone(), bias.clone(), from, to, fold).unwrap());
+        }
     }
 
     #[test]
