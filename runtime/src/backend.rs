@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use hec_ir::Program;
 
-use crate::batch::{Outcome, SampleBatch, run_batches};
+use crate::batch::{Outcome, RunSettings, SampleBatch, run_batches_with};
 use crate::engine::Engine;
 use crate::error::RunError;
 use crate::progress::Progress;
@@ -25,6 +25,20 @@ pub trait Backend: Sync {
         &self,
         program: &Program,
         inputs: &BTreeMap<String, SampleBatch>,
+        progress: &dyn Progress,
+    ) -> Result<Outcome, RunError> {
+        self.run_with(program, inputs, &RunSettings::default(), progress)
+    }
+
+    /// [`Backend::run`], as `settings` say.
+    ///
+    /// # Errors
+    /// As [`Backend::run`].
+    fn run_with(
+        &self,
+        program: &Program,
+        inputs: &BTreeMap<String, SampleBatch>,
+        settings: &RunSettings,
         progress: &dyn Progress,
     ) -> Result<Outcome, RunError>;
 }
@@ -49,12 +63,13 @@ impl<E: Engine> Backend for EngineBackend<E> {
         self.description
     }
 
-    fn run(
+    fn run_with(
         &self,
         program: &Program,
         inputs: &BTreeMap<String, SampleBatch>,
+        settings: &RunSettings,
         progress: &dyn Progress,
     ) -> Result<Outcome, RunError> {
-        run_batches(&self.engine, program, inputs, progress)
+        run_batches_with(&self.engine, program, inputs, settings, progress)
     }
 }

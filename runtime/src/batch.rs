@@ -1,6 +1,7 @@
 //! Samples in, samples out: keys, packing, encryption, evaluation and decryption of as many batches as it takes.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -11,7 +12,7 @@ use hec_ir::{Origin, Program};
 use rayon::prelude::*;
 
 use crate::blinding::Blinding;
-use crate::engine::{Client, Engine, EngineError, Evaluator};
+use crate::engine::{Client, Engine, EngineError, Evaluator, WeightCache};
 use crate::error::RunError;
 use crate::executor::{Aid, Array, Refresher, execute_aided, no_unknown_inputs};
 use crate::memory;
@@ -25,6 +26,13 @@ pub struct SampleBatch {
     pub values: Vec<f64>,
     /// Number of samples.
     pub samples: usize,
+}
+
+/// How a program is run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunSettings {
+    /// A folder where encoded weights are kept from run to run.
+    pub weight_cache: Option<PathBuf>,
 }
 
 /// What came out of a run, and what it cost.
@@ -93,6 +101,20 @@ pub fn run_batches<E: Engine>(
     inputs: &BTreeMap<String, SampleBatch>,
     progress: &dyn Progress,
 ) -> Result<Outcome, RunError> {
+    run_batches_with(engine, program, inputs, &RunSettings::default(), progress)
+}
+
+/// [`run_batches`], as `settings` say.
+///
+/// # Errors
+/// As [`run_batches`].
+pub fn run_batches_with<E: Engine>(
+    engine: &E,
+    program: &Program,
+    inputs: &BTreeMap<String, SampleBatch>,
+    settings: &RunSettings,
+    progress: &dyn Progress,
+) -> Result<Outcome, RunError> {
     let samples = sample_count(&program.inputs(), inputs)?;
     let circuit = program.circuit();
     let (capacity, layouts) = (program.capacity(), program.output_layouts());
@@ -109,8 +131,13 @@ pub fn run_batches<E: Engine>(
     }
 
     progress.phase(Phase::Keys);
-    let (client, evaluator) =
-        timed(&mut outcome.seconds.keygen, || engine.generate(circuit)).map_err(RunError::Keys)?;
+    let cache = settings.weight_cache.as_ref().map(|directory| WeightCache {
+        directory: directory.clone(),
+        program: *blake3::hash(&program.to_bytes()).as_bytes(),
+    });
+    let mut say = |line: &str| progress.note(line);
+    let keys = timed(&mut outcome.seconds.keygen, || engine.generate_cached(circuit, cache.as_ref(), &mut say));
+    let (client, evaluator) = keys.map_err(RunError::Keys)?;
     outcome.bytes.keys = evaluator.key_bytes();
 
     let public = match program.public() {

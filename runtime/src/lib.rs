@@ -27,9 +27,9 @@ pub mod progress;
 pub mod reference;
 
 pub use backend::{Backend, EngineBackend};
-pub use batch::{Escapes, Outcome, Phases, SampleBatch, Traffic, run_batches};
+pub use batch::{Escapes, Outcome, Phases, RunSettings, SampleBatch, Traffic, run_batches, run_batches_with};
 pub use blinding::Blinding;
-pub use engine::{Client, Engine, EngineError, Evaluator, Metadata};
+pub use engine::{Client, Engine, EngineError, Evaluator, Metadata, WeightCache};
 pub use error::RunError;
 pub use executor::{Aid, NoRounds, Refresher, execute, execute_aided};
 pub use progress::{Layer, Phase, Progress, Silent};

@@ -1,22 +1,26 @@
 //! The engine behind the runtime's traits. No decision is made here.
 
 mod transform;
+mod weight_cache;
+
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 
 use hec_ir::Scale;
 use hec_ir::ckks::{
-    Circuit, Combine, Op, Transform, encoded_weight_bytes, evaluation_key_bytes, key_needs, peak_ciphertext_bytes,
+    Circuit, Combine, Transform, encoded_weight_bytes, evaluation_key_bytes, key_needs, peak_ciphertext_bytes,
 };
 use hec_runtime::EngineBackend;
-use hec_runtime::engine::{Client, Engine, EngineError, Evaluator, Metadata};
+use hec_runtime::engine::{Client, Engine, EngineError, Evaluator, Metadata, WeightCache};
 use hec_runtime::expand::{combinable, transformable};
 
 use crate::poly::Poly;
 use crate::{
     Automorphism, Ciphertext, Context, GaloisKeys, PreparedMatrix, Randomness, RelinearizationKeys, SecretKey, evaluate,
 };
-use transform::Prepared;
+use transform::{Prepared, Source};
 
 /// The backend `he-ckks`.
 pub const BACKEND: EngineBackend<CkksEngine> =
@@ -53,6 +57,15 @@ impl Engine for CkksEngine {
     }
 
     fn generate(&self, circuit: &Circuit) -> Result<(CkksClient, CkksEvaluator), EngineError> {
+        self.generate_cached(circuit, None, &mut |_| ())
+    }
+
+    fn generate_cached(
+        &self,
+        circuit: &Circuit,
+        cache: Option<&WeightCache>,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<(CkksClient, CkksEvaluator), EngineError> {
         let context = Context::new(circuit.context());
         let mut randomness = Randomness::from_os().map_err(EngineError::new)?;
         let secret = SecretKey::generate(&context, &mut randomness);
@@ -64,18 +77,13 @@ impl Engine for CkksEngine {
         let steps = needs.rotations.iter();
         let steps = steps.map(|(&steps, &level)| (Automorphism::Rotation { steps: steps as i64 }, level));
         let rotations = GaloisKeys::generate(&context, &secret, steps, &mut randomness).map_err(EngineError::new)?;
-        let mut transforms = Vec::new();
-        for (_, node) in circuit.nodes() {
-            if let Op::Transform(transform) = node.op()
-                && !transform.just_in_time
-            {
-                let operand = circuit.ty(node.operands()[0]);
-                let prepared = Prepared::new(&context, transform, operand.level, &operand.scale);
-                let origin = node.origin();
-                transforms
-                    .push(prepared.map_err(|cause| EngineError(format!("node \"{origin}\" (transform): {cause}")))?);
-            }
-        }
+        let transforms = match cache {
+            Some(cache) => weight_cache::prepared(&context, circuit, cache, say)?,
+            None => weight_cache::layers(circuit)
+                .iter()
+                .map(|layer| layer.prepare(&context, Source::Encode))
+                .collect::<Result<_, _>>()?,
+        };
         let client = CkksClient { context: context.clone(), secret };
         Ok((client, CkksEvaluator { context, relinearization, rotations, transforms }))
     }
@@ -186,7 +194,8 @@ impl Evaluator for CkksEvaluator {
         let apply = |prepared: &Prepared| prepared.apply(&self.context, operands, &self.rotations);
         let results = match self.transforms.iter().find(|prepared| prepared.is_for(transform, first)) {
             Some(prepared) => apply(prepared),
-            None => Prepared::new(&self.context, transform, first.level(), first.scale()).and_then(|p| apply(&p)),
+            None => Prepared::new(&self.context, transform, first.level(), first.scale(), Source::Encode)
+                .and_then(|p| apply(&p)),
         };
         results.map_err(EngineError::new)
     }
