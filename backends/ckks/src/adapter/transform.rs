@@ -76,7 +76,7 @@ pub(super) fn diagonal(
 }
 
 impl Prepared {
-    /// Encodes the diagonals, if they are not to be encoded just in time, and the bias. `made` gives a diagonal that is there already.
+    /// Encodes the diagonals, if they are not to be encoded just in time, and the bias. `source` says where diagonals come from.
     ///
     /// # Errors
     /// As [`Context::encode`]; [`Error::NoSpecialPrimes`].
