@@ -193,6 +193,13 @@ fn two_inputs_packed() {
     insta::assert_snapshot!(packed("two-inputs"), @"N = 2^14 conjugate-invariant, 5 levels, 76 rotations with 23 keys, 79 key switches, 19 products with diagonals, 3 products, 8 rescalings");
 }
 
+/// In its deep polynomials, sums have terms that stand equally high: which of them leads must not depend on how near primes are to
+/// their planned sizes.
+#[test]
+fn two_outputs_packed() {
+    insta::assert_snapshot!(packed("two-outputs"), @"N = 2^14 conjugate-invariant, 9 levels, 66 rotations with 19 keys, 71 key switches, 57 products with diagonals, 6 products, 11 rescalings");
+}
+
 #[test]
 fn residual_blocks_with_batch_norm_and_silu() {
     check("residual", &[Rung::Degree(2); 4], 14, 384);

@@ -22,7 +22,7 @@ fn pixels(count: usize) -> Vec<f64> {
 }
 
 fn mobilenet() -> TensorGraph {
-    let bytes = fs::read(repository().join("models/mobilenet-fashion-mnist.onnx")).unwrap();
+    let bytes = fs::read(repository("models/mobilenet-fashion-mnist.onnx")).unwrap();
     hec::import(&bytes, &ImportOptions::default()).unwrap()
 }
 
@@ -85,7 +85,7 @@ fn the_same_in_batches_on_the_plain_circuit() {
 
 #[test]
 fn random_factors_come_out_again() {
-    let bytes = fs::read(repository().join("models/classical-mnist.onnx")).unwrap();
+    let bytes = fs::read(repository("models/classical-mnist.onnx")).unwrap();
     let model = hec::import(&bytes, &ImportOptions::default()).unwrap();
     for blind in [true, false] {
         let program = compiled(&model, LayoutChoice::Packed, blind);

@@ -6,8 +6,8 @@ mod common;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 
-use common::repository;
-use hec::{Approximation, ImportOptions, Options, Outcome, Program, SampleBatch, Silent};
+use common::{packed_counts, repository};
+use hec::{Approximation, ImportOptions, LayoutChoice, Options, Outcome, Program, SampleBatch, Silent};
 use ndarray::{Array1, Array2, Ix1, Ix2};
 use ndarray_npy::{NpzReader, ReadableElement};
 
@@ -23,6 +23,11 @@ fn column<T: ReadableElement + Into<f64> + Copy>(npz: &mut NpzReader<File>, name
 }
 
 fn open(name: &str, approximation: Approximation, labelled: bool) -> Model {
+    let options = Options { approximation, batch: Some(256), ..Options::default() };
+    open_with(name, options, labelled)
+}
+
+fn open_with(name: &str, options: Options, labelled: bool) -> Model {
     let npz = |part: &str| {
         let path = repository("models/data/tabular").join(format!("{name}.{part}.npz"));
         NpzReader::new(File::open(path).unwrap()).unwrap()
@@ -36,9 +41,8 @@ fn open(name: &str, approximation: Approximation, labelled: bool) -> Model {
     let input = model.inputs().next().unwrap().1.to_owned();
     let options = Options {
         calibration: BTreeMap::from([(input.clone(), samples)]),
-        approximation: Approximation { labels, ..approximation },
-        batch: Some(256),
-        ..Options::default()
+        approximation: Approximation { labels, ..options.approximation },
+        ..options
     };
     let rows = features(&mut test);
     let batch = SampleBatch { samples: rows.nrows(), values: rows.iter().copied().map(f64::from).collect() };
@@ -88,6 +92,34 @@ fn diabetes() {
     let spread = model.predicted.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / count;
     let error = found.iter().zip(&model.predicted).map(|(a, b)| (a - b) * (a - b)).sum::<f64>() / count;
     assert!((error / spread).sqrt() < 0.03, "{}", (error / spread).sqrt());
+}
+
+/// Packed, one sample at a time: some samples, encrypted, are answered as scikit-learn does. Gives the counts.
+#[track_caller]
+fn packed(name: &str, approximation: Approximation, labelled: bool) -> String {
+    const SAMPLES: usize = 8;
+    let options = Options { approximation, precision: 12.5, layout: LayoutChoice::Packed, ..Options::default() };
+    let mut model = open_with(name, options, labelled);
+    for batch in model.inputs.values_mut() {
+        batch.values.truncate(batch.values.len() / batch.samples * SAMPLES);
+        batch.samples = SAMPLES;
+    }
+    let found = first_output(&model, &mut run(&model, "he-ckks"));
+    assert_eq!(found.len(), SAMPLES, "{name}");
+    for (found, predicted) in found.iter().zip(&model.predicted) {
+        // Numbers are off by what the polynomials are.
+        let allowed = if labelled { 0.0 } else { 10.0 };
+        assert!((found - predicted).abs() <= allowed, "{name}: {found}, not {predicted}");
+    }
+    packed_counts(&model.program)
+}
+
+#[test]
+fn packed_one_sample_at_a_time() {
+    let classes = || Approximation { max_accuracy_drop: Some(0.005), ..Approximation::default() };
+    insta::assert_snapshot!(packed("breast-cancer", classes(), true), @"N = 2^13 conjugate-invariant, 3 levels, 22 rotations with 13 keys, 23 key switches, 2 products with diagonals, 1 products, 3 rescalings");
+    insta::assert_snapshot!(packed("digits", classes(), true), @"N = 2^12 conjugate-invariant, 1 levels, 16 rotations with 16 keys, 16 key switches, 16 products with diagonals, 0 products, 0 rescalings");
+    insta::assert_snapshot!(packed("diabetes", Approximation::default(), false), @"N = 2^13 standard, 5 levels, 28 rotations with 16 keys, 30 key switches, 17 products with diagonals, 2 products, 4 rescalings");
 }
 
 #[test]

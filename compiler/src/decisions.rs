@@ -80,7 +80,14 @@ pub struct PackedDecision {
     pub on_load: EncodedWeights,
     /// Layers whose weights are encoded just in time.
     pub just_in_time: EncodedWeights,
+    /// The most bytes that are there at once of weights that are encoded just in time: of all layers, whichever are.
+    pub at_once_bytes: u64,
+    /// What a file of all encoded weights takes, and the seconds of reading it once.
+    pub cached: EncodedWeights,
 }
+
+/// Nanoseconds of reading a byte of encoded weights from a file that is in memory already, with its checksum, on one core.
+const READ_NANOSECONDS: f64 = 0.8;
 
 /// What encoding the weights of some layers comes to.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -180,16 +187,22 @@ impl PackedDecision {
         let outputs = outputs.map(|(port, layout)| (port.name, layout.to_string()));
         let parameters = program.parameters();
         let shape = Shape { ring: parameters.ring(), special: parameters.special_primes().len() };
-        let (mut on_load, mut just_in_time) = (EncodedWeights::default(), EncodedWeights::default());
+        let (mut on_load, mut just_in_time, mut at_once_bytes) =
+            (EncodedWeights::default(), EncodedWeights::default(), 0);
         for (_, node) in circuit.nodes() {
             if let ckks::Op::Transform(transform) = node.op() {
                 let of = if transform.just_in_time { &mut just_in_time } else { &mut on_load };
+                at_once_bytes = ckks::just_in_time_bytes(circuit, transform, node.ty()).max(at_once_bytes);
                 of.layers += 1;
                 of.bytes += ckks::weight_bytes(circuit, transform, node.ty());
                 of.seconds += 1e-9 * encoding_nanoseconds(&transform.map, cost, shape, node.ty().level + 1);
             }
         }
+        let bytes = on_load.bytes + just_in_time.bytes;
+        let seconds = 1e-9 * READ_NANOSECONDS * bytes as f64;
         Some(Self {
+            cached: EncodedWeights { layers: on_load.layers + just_in_time.layers, bytes, seconds },
+            at_once_bytes,
             layouts: inputs.into_iter().chain(outputs).collect(),
             rotation_keys: ckks::key_needs(circuit).rotations.len(),
             key_bytes: ckks::evaluation_key_bytes(circuit),
@@ -334,14 +347,24 @@ impl fmt::Display for Decisions {
         }
         let megabytes = self.peak_bytes as f64 / 1e6;
         if let Some(packed) = &self.packed {
-            let PackedDecision { rotation_keys, rotation_key_bytes, key_bytes, on_load, just_in_time, .. } = packed;
+            let PackedDecision {
+                rotation_keys,
+                rotation_key_bytes,
+                key_bytes,
+                on_load,
+                just_in_time,
+                at_once_bytes,
+                cached,
+                ..
+            } = packed;
             let [rotations, keys] = [rotation_key_bytes, key_bytes].map(|bytes| *bytes as f64 / 1e6);
             writeln!(f, "  evaluation keys take {keys:.0} MB, {rotation_keys} rotation keys {rotations:.0} MB of it")?;
             let EncodedWeights { layers, bytes, seconds } = on_load;
             writeln!(
                 f,
-                "  weights of {layers} layers encoded on load take {:.0} MB and {seconds:.2} s, once; just in time they would take those of one layer at a time, and as long for each answer",
-                *bytes as f64 / 1e6
+                "  weights of {layers} layers encoded on load take {:.0} MB and {seconds:.2} s, once; just in time they take as long for each answer, and no more than {:.0} MB at a time",
+                *bytes as f64 / 1e6,
+                *at_once_bytes as f64 / 1e6
             )?;
             if just_in_time.layers > 0 {
                 let EncodedWeights { layers, bytes, seconds } = just_in_time;
@@ -351,6 +374,12 @@ impl fmt::Display for Decisions {
                     *bytes as f64 / 1e6
                 )?;
             }
+            let EncodedWeights { layers, bytes, seconds } = cached;
+            writeln!(
+                f,
+                "  weights of {layers} layers in a cache file (--weight-cache) take {:.0} MB there, and {seconds:.2} s to read instead of encoding them",
+                *bytes as f64 / 1e6
+            )?;
             return write!(
                 f,
                 "  about {:.3} s on one core for an answer, encryption included; ciphertexts take {megabytes:.0} MB",

@@ -6,8 +6,8 @@
 //! circuit fits; then each layer takes back what still fits.
 
 use hec_ir::ckks::{
-    Circuit, Op, Transform, encoded_weight_bytes, evaluation_key_bytes, peak_ciphertext_bytes, switch_key_bytes,
-    weight_bytes,
+    Circuit, Op, Transform, encoded_weight_bytes, evaluation_key_bytes, just_in_time_bytes, peak_ciphertext_bytes,
+    switch_key_bytes, weight_bytes,
 };
 use hec_ir::graph::{GraphError, Value};
 use hec_ir::slots::LinearMap;
@@ -46,7 +46,7 @@ pub(crate) fn fitted(circuit: Circuit, budget: Option<u64>, cost: &CostModel) ->
             return Err(CompileError::Option {
                 name: "memory",
                 reason: format!(
-                    "the packed layout takes {ciphertexts} bytes of ciphertexts (with those of one layer's weights at a time), {keys} of keys, \
+                    "the packed layout takes {ciphertexts} bytes of ciphertexts (with a few diagonals at a time), {keys} of keys, \
                      and {weights} of encoded weights at the least; {budget} bytes are allowed; allow more, or take the batch layout"
                 ),
             });
@@ -70,7 +70,7 @@ struct Choice {
     baby_steps: usize,
     just_in_time: bool,
     nanoseconds: f64,
-    /// Of weights that stay encoded.
+    /// Of weights that stay encoded, or are encoded at once just in time.
     weight_bytes: u64,
     /// Rotations of slots.
     steps: Vec<usize>,
@@ -91,12 +91,13 @@ impl Layer {
             let own = Transform { baby_steps, ..transform.clone() };
             let steps: Vec<usize> = own.rotations().into_iter().flatten().map(|step| step * samples).collect();
             let nanoseconds = cost.transform(shape, ty.level + 1, rotations);
+            let waiting = just_in_time_bytes(circuit, &own, ty);
             for just_in_time in [false, true].into_iter().take(if may_wait { 2 } else { 1 }) {
                 choices.push(Choice {
                     baby_steps,
                     just_in_time,
                     nanoseconds: nanoseconds + if just_in_time { encoding } else { 0.0 },
-                    weight_bytes: if just_in_time { 0 } else { bytes },
+                    weight_bytes: if just_in_time { waiting } else { bytes },
                     steps: steps.clone(),
                 });
             }

@@ -376,6 +376,10 @@ fn little_memory_takes_fewer_keys_and_says_what_that_costs() {
     }
     let tight = tight.expect("less than that is enough");
     assert!(keys(&tight) < keys(&free), "{} keys in {budget} bytes, {} without a budget", keys(&tight), keys(&free));
+    let packed = tight.decisions.packed.clone().expect("is packed");
+    let (waiting, all) = (packed.just_in_time.bytes, packed.just_in_time.bytes + packed.on_load.bytes);
+    assert!(0 < packed.at_once_bytes && packed.at_once_bytes < waiting && packed.cached.bytes == all, "{packed:?}");
     let report = tight.decisions.to_string();
+    assert!(report.contains("in a cache file (--weight-cache) take"), "{report}");
     assert!(report.contains("encoded just in time save") && report.contains("rotation keys"), "{report}");
 }

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use hec_ir::Program;
 
-use crate::batch::{Outcome, SampleBatch};
+use crate::batch::{Outcome, RunSettings, SampleBatch};
 use crate::engine::Engine;
 use crate::error::RunError;
 use crate::progress::Progress;
-use crate::run::run_batches;
+use crate::run::run_batches_with;
 
 /// Something that runs programs.
 pub trait Backend: Sync {
@@ -26,6 +26,20 @@ pub trait Backend: Sync {
         &self,
         program: &Program,
         inputs: &BTreeMap<String, SampleBatch>,
+        progress: &dyn Progress,
+    ) -> Result<Outcome, RunError> {
+        self.run_with(program, inputs, &RunSettings::default(), progress)
+    }
+
+    /// [`Backend::run`], as `settings` say.
+    ///
+    /// # Errors
+    /// As [`Backend::run`].
+    fn run_with(
+        &self,
+        program: &Program,
+        inputs: &BTreeMap<String, SampleBatch>,
+        settings: &RunSettings,
         progress: &dyn Progress,
     ) -> Result<Outcome, RunError>;
 }
@@ -50,12 +64,13 @@ impl<E: Engine> Backend for EngineBackend<E> {
         self.description
     }
 
-    fn run(
+    fn run_with(
         &self,
         program: &Program,
         inputs: &BTreeMap<String, SampleBatch>,
+        settings: &RunSettings,
         progress: &dyn Progress,
     ) -> Result<Outcome, RunError> {
-        run_batches(&self.engine, program, inputs, progress)
+        run_batches_with(&self.engine, program, inputs, settings, progress)
     }
 }

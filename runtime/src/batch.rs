@@ -1,6 +1,7 @@
 //! Samples in, samples out: what goes through a run and what is known of it.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use hec_ir::Origin;
 use hec_ir::program::Port;
@@ -15,6 +16,13 @@ pub struct SampleBatch {
     pub values: Vec<f64>,
     /// Number of samples.
     pub samples: usize,
+}
+
+/// How a program is run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunSettings {
+    /// A folder where encoded weights are kept from run to run.
+    pub weight_cache: Option<PathBuf>,
 }
 
 /// What came out of a run, and what it cost.

@@ -40,17 +40,17 @@ pub mod run;
 
 #[cfg(feature = "evaluator")]
 pub use backend::{Backend, EngineBackend};
-pub use batch::{Escapes, Outcome, Phases, SampleBatch, Traffic, sample_count};
+pub use batch::{Escapes, Outcome, Phases, RunSettings, SampleBatch, Traffic, sample_count};
 #[cfg(feature = "evaluator")]
 pub use blinding::Blinding;
 pub use client::{Answers, Collector};
 pub use engine::{Client, EngineError, Metadata};
 #[cfg(feature = "evaluator")]
-pub use engine::{Engine, Evaluator};
+pub use engine::{Engine, Evaluator, WeightCache};
 pub use error::RunError;
 #[cfg(feature = "evaluator")]
 pub use executor::{Aid, NoRounds, Refresher, execute, execute_aided};
 pub use progress::{Layer, Phase, Progress, Silent};
 pub use reference::{evaluate, evaluate_samples};
 #[cfg(feature = "evaluator")]
-pub use run::{evaluate_batch, run_batches};
+pub use run::{evaluate_batch, run_batches, run_batches_with};

@@ -12,6 +12,11 @@ pub trait Progress {
         let _ = phase;
     }
 
+    /// Something worth a line.
+    fn note(&self, line: &str) {
+        let _ = line;
+    }
+
     /// A node of the circuit begins.
     fn started(&self, layer: &Layer<'_>) {
         let _ = layer;

@@ -11,10 +11,10 @@ use hec_ir::program::Contract;
 use hec_ir::tensor::TensorGraph;
 use rayon::prelude::*;
 
-use crate::batch::{Outcome, SampleBatch, sample_count};
+use crate::batch::{Outcome, RunSettings, SampleBatch, sample_count};
 use crate::blinding::Blinding;
 use crate::client::{Collector, answer, encrypt, pack, pack_input};
-use crate::engine::{Client, Engine, Evaluator};
+use crate::engine::{Client, Engine, Evaluator, WeightCache};
 use crate::error::RunError;
 use crate::executor::{Aid, Array, Outputs, Refresher, execute_aided};
 use crate::memory;
@@ -33,6 +33,20 @@ pub fn run_batches<E: Engine>(
     inputs: &BTreeMap<String, SampleBatch>,
     progress: &dyn Progress,
 ) -> Result<Outcome, RunError> {
+    run_batches_with(engine, program, inputs, &RunSettings::default(), progress)
+}
+
+/// [`run_batches`], as `settings` say.
+///
+/// # Errors
+/// As [`run_batches`].
+pub fn run_batches_with<E: Engine>(
+    engine: &E,
+    program: &Program,
+    inputs: &BTreeMap<String, SampleBatch>,
+    settings: &RunSettings,
+    progress: &dyn Progress,
+) -> Result<Outcome, RunError> {
     let samples = sample_count(&program.inputs(), inputs)?;
     let contract = program.contract();
     let circuit = program.circuit();
@@ -46,8 +60,13 @@ pub fn run_batches<E: Engine>(
     }
 
     progress.phase(Phase::Keys);
-    let (client, evaluator) =
-        timed(&mut outcome.seconds.keygen, || engine.generate(circuit)).map_err(RunError::Keys)?;
+    let cache = settings.weight_cache.as_ref().map(|directory| WeightCache {
+        directory: directory.clone(),
+        program: *blake3::hash(&program.to_bytes()).as_bytes(),
+    });
+    let mut say = |line: &str| progress.note(line);
+    let keys = timed(&mut outcome.seconds.keygen, || engine.generate_cached(circuit, cache.as_ref(), &mut say));
+    let (client, evaluator) = keys.map_err(RunError::Keys)?;
     outcome.bytes.keys = evaluator.key_bytes();
 
     let public = timed(&mut outcome.seconds.evaluate, || in_the_clear(program.public(), inputs, samples))?;

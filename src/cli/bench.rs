@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use hec::ir::ckks;
-use hec::{Layer, Phases, Port, Progress, SampleBatch, Silent};
+use hec::{Layer, Phases, Port, Progress, RunSettings, SampleBatch, Silent};
 
 use super::report::megabytes;
 use super::{CompileOptions, Failure, console, files};
@@ -35,6 +35,9 @@ pub struct Arguments {
     /// Print the time of each operation of the circuit as well, a mean of the counted runs.
     #[arg(long)]
     layers: bool,
+    /// A folder in which encoded weights are kept from run to run (packed layout).
+    #[arg(long, value_name = "DIR")]
+    weight_cache: Option<PathBuf>,
     #[command(flatten)]
     options: CompileOptions,
 }
@@ -76,7 +79,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let (mut medians, mut layers) = (Vec::new(), Layers::default());
     for threads in threads {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
-        let (phases, times) = pool.install(|| timed(backend, &program, &inputs, arguments.runs, !arguments.cold))?;
+        let (phases, times) = pool.install(|| timed(backend, &program, &inputs, arguments))?;
         let of = |phase: fn(&Phases) -> f64| Spread::new(phases.iter().map(phase).collect());
         let (encrypt, evaluate, decrypt) = (of(|p| p.encrypt), of(|p| p.evaluate), of(|p| p.decrypt));
         let total = encrypt.median + evaluate.median + decrypt.median;
@@ -116,14 +119,15 @@ fn timed(
     backend: &dyn hec::Backend,
     program: &hec::Program,
     inputs: &BTreeMap<String, SampleBatch>,
-    runs: u32,
-    warm_up: bool,
+    arguments: &Arguments,
 ) -> Result<(Vec<Phases>, Layers), hec::RunError> {
-    if warm_up {
-        backend.run(program, inputs, &Silent)?;
+    let settings = RunSettings { weight_cache: arguments.weight_cache.clone() };
+    if !arguments.cold {
+        backend.run_with(program, inputs, &settings, &Silent)?;
     }
     let layers = Layers::default();
-    let phases: Result<_, _> = (0..runs).map(|_| Ok(backend.run(program, inputs, &layers)?.seconds)).collect();
+    let one = |_| Ok(backend.run_with(program, inputs, &settings, &layers)?.seconds);
+    let phases: Result<_, _> = (0..arguments.runs).map(one).collect();
     Ok((phases?, layers))
 }
 

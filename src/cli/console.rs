@@ -77,6 +77,10 @@ impl Progress for Bar {
         });
     }
 
+    fn note(&self, line: &str) {
+        self.suspend(|| say(line));
+    }
+
     fn started(&self, layer: &Layer<'_>) {
         self.with(|bar| {
             bar.set_length(layer.total as u64);

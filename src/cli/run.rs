@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use hec::{Outcome, Port};
+use hec::{Outcome, Port, RunSettings};
 
 use super::report::Report;
 use super::score::{agreement, classes, errors};
@@ -34,6 +34,9 @@ pub struct Arguments {
     /// Number of threads [default: all cores].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
+    /// A folder in which encoded weights are kept from run to run (packed layout).
+    #[arg(long, value_name = "DIR")]
+    weight_cache: Option<PathBuf>,
     #[command(flatten)]
     options: CompileOptions,
 }
@@ -71,7 +74,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
                 compiled.program
             }
         };
-        (backend.run(&program, &inputs, &bar)?, Some(program))
+        let settings = RunSettings { weight_cache: arguments.weight_cache.clone() };
+        (backend.run_with(&program, &inputs, &settings, &bar)?, Some(program))
     };
     bar.clear();
 

@@ -124,6 +124,29 @@ fn explicit_parameters_are_used() {
     assert_eq!((&report["agreement"], &report["parameters"]["log_n"]), (&1.0.into(), &14.into()));
 }
 
+#[test]
+fn encoded_weights_are_kept_in_a_folder() {
+    let folder = Folder::new();
+    folder.write("small.onnx", common::small().bytes());
+    folder.write("x.csv", "0.5,0.25,0,1\n");
+    folder.hec(&["compile", "small.onnx", "--layout", "packed", "-o", "small.hec"]).ok();
+    let run = || folder.hec(&["run", "small.hec", "--input", "x.csv", "--weight-cache", "kept/weights"]).ok().stderr;
+    let (first, second) = (run(), run());
+    assert!(first.contains("weights: encoded, and kept in kept/weights"), "{first}");
+    assert!(second.contains("weights: read from kept/weights"), "{second}");
+    let files: Vec<_> = std::fs::read_dir(folder.path("kept/weights")).unwrap().collect();
+    assert_eq!(files.len(), 1, "{files:?}");
+    std::fs::write(files.into_iter().next().unwrap().unwrap().path(), "not weights").unwrap();
+    let third = run();
+    assert!(third.contains("is no cache of this program") && third.contains("made again"), "{third}");
+    assert!(run().contains("weights: read from kept/weights"));
+    // Where no file can be, the run goes on.
+    folder.write("file", "");
+    let arguments = ["run", "small.hec", "--input", "x.csv", "--weight-cache", "file"];
+    let said = folder.hec(&arguments).ok().stderr;
+    assert!(said.contains("cannot be written"), "{said}");
+}
+
 /// Relu and MaxPool nodes of the committed model, as its exporter named them.
 const CLASSICAL_OBSTACLES: [&str; 4] = ["/relu1/Relu", "/pool1/MaxPool", "/relu2/Relu", "/pool2/MaxPool"];
 

@@ -125,24 +125,37 @@ impl LinearTransform {
         };
         let scale = settings.scale.clone().unwrap_or_else(|| Scale::prime(context.modulus(level).value()));
         let encode = |(step, terms): (usize, Vec<&[V]>)| {
-            let giant = step - step % baby_steps;
-            let poly = context.encode_extended(level, &scale, |slot| {
-                let from = slot + slots - giant;
-                terms.iter().fold(Complex::default(), |sum, values| {
-                    let value: Complex = values[from % values.len()].into();
-                    Complex { re: sum.re + value.re, im: sum.im + value.im }
-                })
-            })?;
-            Ok((step, poly))
+            Ok((step, encoded(context, level, &scale, step - step % baby_steps, &terms)?))
         };
         let encoded = by_step.into_par_iter().map(encode).collect::<Result<Vec<_>, Error>>()?;
+        Self::from_encoded(context, encoded, level, scale, baby_steps)
+    }
+
+    /// Of diagonals that are encoded already, each with its step: rotated to the right by its giant step.
+    ///
+    /// # Errors
+    /// [`Error::NoSpecialPrimes`], unless step 0 is all there is.
+    pub(crate) fn from_encoded(
+        context: &Context,
+        diagonals: Vec<(usize, Poly)>,
+        level: usize,
+        scale: Scale,
+        baby_steps: usize,
+    ) -> Result<Self, Error> {
+        let steps: Vec<usize> = diagonals.iter().map(|(step, _)| *step).collect();
         let mut giants: BTreeMap<usize, BTreeMap<usize, Poly>> = BTreeMap::new();
-        for (step, poly) in encoded {
+        for (step, poly) in diagonals {
             let baby = step % baby_steps;
             giants.entry(step - baby).or_default().insert(baby, poly);
         }
         let cost = cost(context, level, &steps, baby_steps)?;
         Ok(Self { level, scale, baby_steps, giants, cost, fingerprint: *context.parameters().fingerprint() })
+    }
+
+    /// The encoded diagonal of a step.
+    pub(crate) fn diagonal(&self, step: usize) -> Option<&Poly> {
+        let baby = step % self.baby_steps;
+        self.giants.get(&(step - baby))?.get(&baby)
     }
 
     /// The level of the ciphertexts that the transform is for.
@@ -197,6 +210,38 @@ impl std::fmt::Debug for LinearTransform {
             .field("cost", &self.cost)
             .finish_non_exhaustive()
     }
+}
+
+/// Linear maps of several ciphertexts of one level whose diagonals are made while they are applied.
+pub(crate) struct StreamedTransform<'a> {
+    /// The operands' level.
+    pub(crate) level: usize,
+    /// The scale of the diagonals.
+    pub(crate) scale: &'a Scale,
+    /// The number of baby steps, a power of two.
+    pub(crate) baby_steps: usize,
+    /// By result, then by operand: rotations of slots, each by less than their number.
+    pub(crate) steps: &'a [Vec<BTreeSet<usize>>],
+    /// Makes the diagonal of a result, an operand and a step as [`encoded`] does.
+    pub(crate) diagonal: &'a (dyn Fn([usize; 3]) -> Result<Poly, Error> + Sync),
+}
+
+/// The sum of some values that repeat, rotated to the right by a giant step and encoded modulo `Q P`.
+pub(crate) fn encoded<V: Copy + Into<Complex>>(
+    context: &Context,
+    level: usize,
+    scale: &Scale,
+    giant: usize,
+    terms: &[&[V]],
+) -> Result<Poly, Error> {
+    let slots = context.parameters().slots();
+    context.encode_extended(level, scale, |slot| {
+        let from = slot + slots - giant;
+        terms.iter().fold(Complex::default(), |sum, values| {
+            let value: Complex = values[from % values.len()].into();
+            Complex { re: sum.re + value.re, im: sum.im + value.im }
+        })
+    })
 }
 
 /// The cost of a transform with these steps and number of baby steps.

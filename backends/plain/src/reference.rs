@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use hec_ir::Program;
-use hec_runtime::{Backend, Outcome, Progress, RunError, SampleBatch, evaluate_samples};
+use hec_runtime::{Backend, Outcome, Progress, RunError, RunSettings, SampleBatch, evaluate_samples};
 
 /// The backend `plain`: the program's source graph, sample by sample.
 #[derive(Clone, Copy, Debug, Default)]
@@ -16,10 +16,11 @@ impl Backend for Reference {
         "the model in the clear, with ONNX's meaning: no compilation, no privacy"
     }
 
-    fn run(
+    fn run_with(
         &self,
         program: &Program,
         inputs: &BTreeMap<String, SampleBatch>,
+        _settings: &RunSettings,
         progress: &dyn Progress,
     ) -> Result<Outcome, RunError> {
         evaluate_samples(program.source(), inputs, progress)

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hec_ir::Scale;
@@ -7,7 +8,7 @@ use hec_ir::parameters::Parameters;
 use hec_ir::slots::{self, SlotGraph};
 
 use super::simulate::needed_bits;
-use super::{Plan, State, Target, walk};
+use super::{Plan, State, Target, on_grid, walk};
 use crate::cost::{CostModel, Shape};
 use crate::ranges::Ranges;
 use crate::transformation::Transformation;
@@ -25,7 +26,13 @@ pub fn emit(
     ranges: &Ranges,
     cost: &CostModel,
 ) -> Result<Circuit, GraphError> {
-    let mut emitter = Emitter { plan, cost, ranges, builder: Builder::new(parameters.clone()) };
+    let mut emitter =
+        Emitter { plan, cost, ranges, planned: BTreeMap::new(), builder: Builder::new(parameters.clone()) };
+    for (depth, &prime) in parameters.moduli().iter().rev().enumerate() {
+        if let Some(bits) = emitter.prime_bits(depth) {
+            emitter.planned.insert(prime, bits);
+        }
+    }
     for (name, value) in walk(graph, weights, plan, &mut emitter)? {
         emitter.builder.output(&name, value);
     }
@@ -36,10 +43,19 @@ struct Emitter<'a> {
     plan: &'a Plan,
     cost: &'a CostModel,
     ranges: &'a Ranges,
+    /// The sizes that were planned for the primes that rescaling divides by.
+    planned: BTreeMap<u64, f64>,
     builder: Builder<Ckks>,
 }
 
 impl Emitter<'_> {
+    /// log2 of a scale, were all primes of their planned sizes.
+    fn planned_bits(&self, scale: &Scale) -> f64 {
+        let size = |prime: u64| self.planned.get(&prime).copied().unwrap_or((prime as f64).log2());
+        f64::from(scale.twos())
+            + scale.factors().map(|(prime, exponent)| f64::from(exponent) * size(prime)).sum::<f64>()
+    }
+
     fn push(&mut self, op: ckks::Op, operands: &[Value]) -> Result<Value, GraphError> {
         self.builder.push(op, operands)
     }
@@ -153,13 +169,13 @@ impl Target for Emitter<'_> {
     fn state(&self, x: &Value) -> State {
         let ty = self.builder.ty(*x);
         let depth = self.builder.context().max_level() - ty.level;
-        State { depth, degree: ty.degree, scale: ty.scale.clone(), bits: ty.scale.log2() }
+        State { depth, degree: ty.degree, scale: ty.scale.clone(), bits: on_grid(self.planned_bits(&ty.scale)) }
     }
 
     fn prime_bits(&self, depth: usize) -> Option<f64> {
         let parameters = self.builder.context();
         let level = parameters.max_level().checked_sub(depth).filter(|&level| level > 0)?;
-        // The sizes that were planned, not the primes near them: both targets then take the same turns.
+        // The sizes that were planned, not the primes near them: both targets then take the same turns, at ties too.
         match &self.plan.chain {
             super::Chain::Uniform(bits) => Some(*bits),
             super::Chain::Explicit(moduli) => moduli.get(level).copied(),

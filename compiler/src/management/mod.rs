@@ -74,8 +74,14 @@ pub struct State {
     pub degree: usize,
     /// Exact scale.
     pub scale: Scale,
-    /// log2 of the scale.
+    /// log2 of the scale, were all primes of their planned sizes: both targets see the same number, and so take the same turns.
     pub bits: f64,
+}
+
+/// Bits without what rounding in another order of additions leaves.
+fn on_grid(bits: f64) -> f64 {
+    const STEPS: f64 = (1 << 20) as f64;
+    (bits * STEPS).round() / STEPS
 }
 
 /// What a slot graph is lowered onto.

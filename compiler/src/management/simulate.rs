@@ -4,7 +4,7 @@ use hec_ir::matrix::BlockShape;
 use hec_ir::parameters::MAX_PRIME_BITS;
 use hec_ir::slots::{self, SlotGraph};
 
-use super::{Chain, Plan, State, Target, walk};
+use super::{Chain, Plan, State, Target, on_grid, walk};
 use crate::cost::{CostModel, Shape};
 use crate::noise;
 use crate::ranges::Ranges;
@@ -429,7 +429,7 @@ impl Target for Run<'_> {
     }
 
     fn state(&self, x: &Simulated) -> State {
-        x.state.clone()
+        State { bits: on_grid(x.state.bits), ..x.state.clone() }
     }
 
     fn prime_bits(&self, depth: usize) -> Option<f64> {

@@ -1,9 +1,20 @@
 //! The evaluator's side, and what makes both.
 
+use std::path::PathBuf;
+
 use hec_ir::Scale;
 use hec_ir::ckks::{Circuit, Combine, Transform};
 
 use super::{Client, EngineError, Metadata};
+
+/// Where an engine may keep what it computes from a program's weights alone: nothing secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WeightCache {
+    /// A folder of files; it is made where it is not there.
+    pub directory: PathBuf,
+    /// The BLAKE3 hash of the program's bytes.
+    pub program: [u8; 32],
+}
 
 /// A source of clients and evaluators for circuits: one type for each backend.
 pub trait Engine: Sync {
@@ -25,6 +36,21 @@ pub trait Engine: Sync {
     /// # Errors
     /// If no randomness can be had, or the circuit's parameters cannot be used.
     fn generate(&self, circuit: &Circuit) -> Result<(Self::Client, Self::Evaluator), EngineError>;
+
+    /// As [`Engine::generate`], with encoded weights from `cache` if they are there; else they are put there. `say` is told which, in a
+    /// line. An engine without encoded weights ignores both.
+    ///
+    /// # Errors
+    /// As [`Engine::generate`]. A cache that is damaged, or cannot be read or written, is no error.
+    fn generate_cached(
+        &self,
+        circuit: &Circuit,
+        cache: Option<&WeightCache>,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<(Self::Client, Self::Evaluator), EngineError> {
+        let _ = (cache, say);
+        self.generate(circuit)
+    }
 }
 
 /// The side that computes, without any secret.

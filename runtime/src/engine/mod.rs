@@ -8,7 +8,7 @@
 mod evaluator;
 
 #[cfg(feature = "evaluator")]
-pub use evaluator::{Engine, Evaluator};
+pub use evaluator::{Engine, Evaluator, WeightCache};
 
 use std::fmt;
 

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use hec_ir::Scale;
 use hec_ir::ckks::{
-    Circuit, Combine, Op, Transform, encoded_weight_bytes, evaluation_key_bytes, key_needs, peak_ciphertext_bytes,
+    Circuit, Combine, Transform, encoded_weight_bytes, evaluation_key_bytes, key_needs, peak_ciphertext_bytes,
 };
 use hec_runtime::EngineBackend;
-use hec_runtime::engine::{Engine, EngineError, Evaluator, Metadata};
+use hec_runtime::engine::{Engine, EngineError, Evaluator, Metadata, WeightCache};
 use hec_runtime::expand::{combinable, transformable};
 
-use super::transform::Prepared;
-use super::{CkksClient, EvaluationKeys};
+use super::transform::{Prepared, Source};
+use super::{CkksClient, EvaluationKeys, weight_cache};
 use crate::poly::Poly;
 use crate::{Ciphertext, Context, PreparedMatrix, evaluate};
 
@@ -42,18 +42,20 @@ impl Weights {
     }
 
     fn under(context: Context, circuit: &Circuit) -> Result<Self, EngineError> {
-        let mut transforms = Vec::new();
-        for (_, node) in circuit.nodes() {
-            if let Op::Transform(transform) = node.op()
-                && !transform.just_in_time
-            {
-                let operand = circuit.ty(node.operands()[0]);
-                let prepared = Prepared::new(&context, transform, operand.level, &operand.scale);
-                let origin = node.origin();
-                transforms
-                    .push(prepared.map_err(|cause| EngineError(format!("node \"{origin}\" (transform): {cause}")))?);
-            }
-        }
+        let layers = weight_cache::layers(circuit);
+        let transforms =
+            layers.iter().map(|layer| layer.prepare(&context, Source::Encode)).collect::<Result<_, _>>()?;
+        Ok(Self { context, transforms })
+    }
+
+    /// As [`Weights::prepare`], with what `cache` holds; `say` is told whether it did.
+    fn cached(
+        context: Context,
+        circuit: &Circuit,
+        cache: &WeightCache,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<Self, EngineError> {
+        let transforms = weight_cache::prepared(&context, circuit, cache, say)?;
         Ok(Self { context, transforms })
     }
 
@@ -91,9 +93,22 @@ impl Engine for CkksEngine {
     }
 
     fn generate(&self, circuit: &Circuit) -> Result<(CkksClient, CkksEvaluator), EngineError> {
+        self.generate_cached(circuit, None, &mut |_| ())
+    }
+
+    fn generate_cached(
+        &self,
+        circuit: &Circuit,
+        cache: Option<&WeightCache>,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<(CkksClient, CkksEvaluator), EngineError> {
         let client = CkksClient::generate(circuit.context())?;
         let keys = client.evaluation_keys(&key_needs(circuit))?;
-        let weights = Weights::under(client.context().clone(), circuit)?;
+        let context = client.context().clone();
+        let weights = match cache {
+            Some(cache) => Weights::cached(context, circuit, cache, say)?,
+            None => Weights::under(context, circuit)?,
+        };
         Ok((client, CkksEvaluator::new(weights.into(), keys.into())))
     }
 }
@@ -180,7 +195,8 @@ impl Evaluator for CkksEvaluator {
         let apply = |prepared: &Prepared| prepared.apply(self.context(), operands, &self.keys.rotations);
         let results = match self.weights.transforms.iter().find(|prepared| prepared.is_for(transform, first)) {
             Some(prepared) => apply(prepared),
-            None => Prepared::new(self.context(), transform, first.level(), first.scale()).and_then(|p| apply(&p)),
+            None => Prepared::new(self.context(), transform, first.level(), first.scale(), Source::Encode)
+                .and_then(|p| apply(&p)),
         };
         results.map_err(EngineError::new)
     }

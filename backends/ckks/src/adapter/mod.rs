@@ -5,6 +5,11 @@ mod evaluator;
 mod keys;
 #[cfg(feature = "evaluator")]
 mod transform;
+#[cfg(feature = "evaluator")]
+mod weight_cache;
+
+#[cfg(test)]
+mod tests;
 
 #[cfg(feature = "evaluator")]
 pub use evaluator::{BACKEND, CkksEngine, CkksEvaluator, Weights};

@@ -22,6 +22,7 @@ pub use product::{multiply, square};
 pub use rescale::{drop_level, drop_level_assign, rescale, rescale_assign};
 pub use rotate::{conjugate, inner_sum, inner_sum_rotations, rotate, rotate_many, rotate_rescale};
 pub use switch::{key_switch, multiply_relinearize_rescale, relinearize, relinearize_rescale};
+pub(crate) use transform::linear_transform_streamed;
 pub use transform::{linear_transform, linear_transform_block, linear_transform_rescale, linear_transforms};
 
 use crate::ciphertext::Ciphertext;

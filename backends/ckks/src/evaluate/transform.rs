@@ -1,5 +1,6 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use hec_ir::ckks::BABY_STEPS_AT_ONCE;
 use rayon::prelude::*;
 
 use super::digits::{Decomposed, Raised, add_products, raise};
@@ -11,11 +12,8 @@ use crate::count::Work;
 use crate::error::Error;
 use crate::kernels;
 use crate::keys::{GaloisKey, GaloisKeys};
-use crate::linear_transform::LinearTransform;
+use crate::linear_transform::{LinearTransform, StreamedTransform};
 use crate::poly::Poly;
-
-/// Baby steps that are rotated before the products with their diagonals are added to the sums.
-const BABIES_AT_ONCE: usize = 4;
 
 /// Applies a linear map to the slots. The scale of the result is the product of the scales; with the map's default
 /// scale the rescaling that follows ([`linear_transform_rescale`] merges it) restores the operand's. See
@@ -119,16 +117,7 @@ pub fn linear_transform_block(
         let sums = inner_sums(context, level, [c0, c1], &maps, &babies)?;
         let rows = used.iter().flat_map(|&(o, map)| map.giants.keys().map(move |&giant| (o, giant)));
         for ((o, giant), inner) in rows.zip(sums) {
-            match outer[o].remove(&giant) {
-                None => outer[o].insert(giant, inner),
-                Some(mut sum) => {
-                    for (sum, inner) in sum.iter_mut().zip(&inner) {
-                        let q = |row: usize| context.modulus(context.row(level, row));
-                        sum.for_each_limb(|row, limb| kernels::add_assign(q(row), limb, inner.limb(row)));
-                    }
-                    outer[o].insert(giant, sum)
-                }
-            };
+            add_inner(context, level, &mut outer[o], giant, inner);
         }
     }
     let mut results = Vec::with_capacity(transforms.len());
@@ -221,71 +210,191 @@ fn scaled(context: &Context, a: &Ciphertext, transform: &LinearTransform, scale:
     Ciphertext::new(context, polys, scale)
 }
 
-/// For each transform and each of its giant steps, in order, the sum of diagonals times baby steps, modulo `Q P`. Limb
-/// by limb, so that only a few rotated limbs exist at a time.
+/// For each transform and each of its giant steps, in order, the sum of diagonals times baby steps, modulo `Q P`.
 fn inner_sums<'c>(
     context: &'c Context,
     level: usize,
-    [c0, c1]: [&Poly; 2],
+    operand: [&Poly; 2],
     transforms: &[&LinearTransform],
     babies: &BTreeMap<usize, Option<&GaloisKey>>,
 ) -> Result<Vec<Raised<'c>>, Error> {
     let rows: Vec<&BTreeMap<usize, Poly>> = transforms.iter().flat_map(|transform| transform.giants.values()).collect();
-    let keys = babies.values().flatten().count();
-    let decomposed = if keys > 0 { Some(Decomposed::new(context, level, c1)?) } else { None };
-    context.count(Work::KeyProduct, keys);
-    let tables: Vec<_> = babies.values().map(|key| key.map(|key| context.permutation(key.element))).collect();
-    let babies: Vec<_> = babies.iter().zip(&tables).map(|((&step, key), table)| (step, *key, table)).collect();
+    let babies: Vec<_> = babies.iter().map(|(&step, &key)| (step, key)).collect();
+    let mut inner = InnerSums::new(context, level, operand, &babies, rows.len())?;
+    inner.add(&babies, &rows);
+    Ok(inner.sums)
+}
 
-    let mut sums: Vec<Raised<'c>> = rows.iter().map(|_| raise(context, level, [None, None])).collect();
-    let mut limbs: Vec<Vec<[&mut [u64]; 2]>> = Vec::new();
-    limbs.resize_with(level + 1 + context.special().len(), || Vec::with_capacity(rows.len()));
-    for [sum0, sum1] in &mut sums {
-        for (limb, pair) in limbs.iter_mut().zip(sum0.iter_mut().zip(sum1.iter_mut())) {
-            limb.push([pair.0, pair.1]);
+/// Sums of diagonals times baby steps of one operand, modulo `Q P`.
+struct InnerSums<'a, 'c> {
+    context: &'c Context,
+    level: usize,
+    operand: [&'a Poly; 2],
+    /// The digits, if there is anything to rotate.
+    decomposed: Option<Decomposed<'c>>,
+    sums: Vec<Raised<'c>>,
+}
+
+impl<'a, 'c> InnerSums<'a, 'c> {
+    /// As many sums, of nothing; `babies` are all steps that will come.
+    fn new(
+        context: &'c Context,
+        level: usize,
+        operand: [&'a Poly; 2],
+        babies: &[(usize, Option<&GaloisKey>)],
+        sums: usize,
+    ) -> Result<Self, Error> {
+        let rotates = babies.iter().any(|(_, key)| key.is_some());
+        let decomposed = if rotates { Some(Decomposed::new(context, level, operand[1])?) } else { None };
+        let sums = (0..sums).map(|_| raise(context, level, [None, None])).collect();
+        Ok(Self { context, level, operand, decomposed, sums })
+    }
+
+    /// Adds to each sum its diagonals, by baby step, times the operand rotated by them. Limb by limb, so that only a few rotated limbs
+    /// exist at a time.
+    fn add(&mut self, babies: &[(usize, Option<&GaloisKey>)], rows: &[&BTreeMap<usize, Poly>]) {
+        let Self { context, level, operand: [c0, c1], ref decomposed, ref mut sums } = *self;
+        context.count(Work::KeyProduct, babies.iter().filter(|(_, key)| key.is_some()).count());
+        let table = |key: Option<&GaloisKey>| key.map(|key| context.permutation(key.element));
+        let tables: Vec<_> = babies.iter().map(|&(_, key)| table(key)).collect();
+        let babies: Vec<_> = babies.iter().zip(&tables).map(|(&(step, key), table)| (step, key, table)).collect();
+
+        let mut limbs: Vec<Vec<[&mut [u64]; 2]>> = Vec::new();
+        limbs.resize_with(level + 1 + context.special().len(), || Vec::with_capacity(rows.len()));
+        for [sum0, sum1] in sums {
+            for (limb, pair) in limbs.iter_mut().zip(sum0.iter_mut().zip(sum1.iter_mut())) {
+                limb.push([pair.0, pair.1]);
+            }
+        }
+        limbs.into_par_iter().enumerate().for_each(|(i, mut sums)| {
+            let q = context.modulus(context.row(level, i));
+            // P c_0 and P c_1, which are 0 modulo the special primes; a sum before its automorphism; then the rotated baby
+            // steps.
+            let mut work = context.scratch(4 + 2 * BABY_STEPS_AT_ONCE);
+            let mut parts = work.iter_mut();
+            let [Some(raised0), Some(raised1), Some(sum0), Some(sum1)] = [0; 4].map(|_| parts.next()) else { return };
+            let mut rotated: Vec<&mut [u64]> = parts.collect();
+            for (raised, c) in [(&mut *raised0, c0), (&mut *raised1, c1)] {
+                if i <= level {
+                    raised.copy_from_slice(c.limb(i));
+                    kernels::mul_scalar_assign(q, raised, context.special_product(i));
+                } else {
+                    raised.fill(0);
+                }
+            }
+            for babies in babies.chunks(BABY_STEPS_AT_ONCE) {
+                for ((_, key, table), out) in babies.iter().zip(rotated.chunks_exact_mut(2)) {
+                    let [out0, out1] = out else { continue };
+                    if let (Some(key), Some(table), Some(decomposed)) = (key, table, decomposed) {
+                        sum0.copy_from_slice(raised0);
+                        sum1.fill(0);
+                        decomposed.add_product_limb(context, &key.key, i, [&mut *sum0, &mut *sum1]);
+                        permute(table, sum0, out0);
+                        permute(table, sum1, out1);
+                    } else {
+                        out0.copy_from_slice(raised0);
+                        out1.copy_from_slice(raised1);
+                    }
+                }
+                for (diagonals, sums) in rows.iter().zip(&mut sums) {
+                    for (half, sum) in sums.iter_mut().enumerate() {
+                        let terms = babies.iter().zip(rotated.chunks_exact(2));
+                        let terms =
+                            terms.filter_map(|((step, ..), out)| Some((&*out[half], [diagonals.get(step)?.limb(i)])));
+                        kernels::mul_add_many(q, [sum], &terms.collect::<Vec<_>>());
+                    }
+                }
+            }
+        });
+    }
+}
+
+/// Adds to the sum of a giant step that of another operand.
+fn add_inner<'c>(
+    context: &Context,
+    level: usize,
+    outer: &mut BTreeMap<usize, Raised<'c>>,
+    giant: usize,
+    inner: Raised<'c>,
+) {
+    match outer.remove(&giant) {
+        None => outer.insert(giant, inner),
+        Some(mut sum) => {
+            for (sum, inner) in sum.iter_mut().zip(&inner) {
+                let q = |row: usize| context.modulus(context.row(level, row));
+                sum.for_each_limb(|row, limb| kernels::add_assign(q(row), limb, inner.limb(row)));
+            }
+            outer.insert(giant, sum)
+        }
+    };
+}
+
+/// [`linear_transform_block`] with equal bits, and with diagonals that are made while they are needed: those of [`BABY_STEPS_AT_ONCE`]
+/// baby steps of one operand at a time, for all results.
+///
+/// # Errors
+/// As [`linear_transform_block`]; as making a diagonal.
+pub(crate) fn linear_transform_streamed(
+    context: &Context,
+    operands: &[&Ciphertext],
+    streamed: &StreamedTransform<'_>,
+    keys: &GaloisKeys,
+) -> Result<Vec<Ciphertext>, Error> {
+    let operation = "linear_transform_streamed";
+    let &StreamedTransform { level, scale: own, baby_steps, steps, diagonal } = streamed;
+    let Some((&first, rest)) = operands.split_first() else { return Err(Error::NoDiagonals) };
+    rest.iter().try_for_each(|other| super::check_alike(context, operation, first, other))?;
+    first.check(context, operation)?;
+    if first.level != level {
+        return Err(Error::Level { operation, expected: level, found: first.level });
+    }
+    let scale = first.scale.times(own);
+    check_scale(operation, &scale)?;
+    Divisor::Special.prepare(context, operation, level, &scale)?;
+    let find = |step: usize| keys.find(context, operation, Automorphism::Rotation { steps: step as i64 }, level);
+    let mut outer: Vec<BTreeMap<usize, Raised<'_>>> = Vec::new();
+    outer.resize_with(steps.len(), BTreeMap::new);
+    for (i, operand) in operands.iter().enumerate() {
+        let [c0, c1] = &*operand.polys else {
+            return Err(Error::Degree { operation, expected: 1, found: operand.degree() });
+        };
+        let of = |o: usize| steps[o].get(i).into_iter().flatten().copied();
+        let split = |step: usize| (step % baby_steps, step - step % baby_steps);
+        let babies: BTreeSet<usize> = (0..steps.len()).flat_map(of).map(|step| split(step).0).collect();
+        let keyed = |baby: usize| Ok((baby, if baby == 0 { None } else { Some(find(baby)?) }));
+        let babies = babies.into_iter().map(keyed).collect::<Result<Vec<_>, Error>>()?;
+        if babies.is_empty() {
+            continue;
+        }
+        let rows: BTreeSet<(usize, usize)> =
+            (0..steps.len()).flat_map(|o| of(o).map(move |step| (o, split(step).1))).collect();
+        let rows: Vec<(usize, usize)> = rows.into_iter().collect();
+        let mut inner = InnerSums::new(context, level, [c0, c1], &babies, rows.len())?;
+        for group in babies.chunks(BABY_STEPS_AT_ONCE) {
+            let in_row = |(row, &(o, giant)): (usize, &(usize, usize))| {
+                let own = group.iter().map(move |&(baby, _)| (row, baby, [o, i, giant + baby]));
+                own.filter(|&(.., [o, i, step])| steps[o][i].contains(&step)).collect::<Vec<_>>()
+            };
+            let wanted: Vec<_> = rows.iter().enumerate().flat_map(in_row).collect();
+            let made = wanted.into_par_iter().map(|(row, baby, at)| Ok((row, baby, diagonal(at)?)));
+            let mut diagonals: Vec<BTreeMap<usize, Poly>> = rows.iter().map(|_| BTreeMap::new()).collect();
+            for (row, baby, diagonal) in made.collect::<Result<Vec<_>, Error>>()? {
+                diagonals[row].insert(baby, diagonal);
+            }
+            inner.add(group, &diagonals.iter().collect::<Vec<_>>());
+        }
+        for ((o, giant), inner) in rows.into_iter().zip(inner.sums) {
+            add_inner(context, level, &mut outer[o], giant, inner);
         }
     }
-    limbs.into_par_iter().enumerate().for_each(|(i, mut sums)| {
-        let q = context.modulus(context.row(level, i));
-        // P c_0 and P c_1, which are 0 modulo the special primes; a sum before its automorphism; then the rotated baby
-        // steps.
-        let mut work = context.scratch(4 + 2 * BABIES_AT_ONCE);
-        let mut parts = work.iter_mut();
-        let [Some(raised0), Some(raised1), Some(sum0), Some(sum1)] = [0; 4].map(|_| parts.next()) else { return };
-        let mut rotated: Vec<&mut [u64]> = parts.collect();
-        for (raised, c) in [(&mut *raised0, c0), (&mut *raised1, c1)] {
-            if i <= level {
-                raised.copy_from_slice(c.limb(i));
-                kernels::mul_scalar_assign(q, raised, context.special_product(i));
-            } else {
-                raised.fill(0);
-            }
+    let finish = |giants: BTreeMap<usize, Raised<'_>>| {
+        if giants.is_empty() {
+            return Err(Error::NoDiagonals);
         }
-        for babies in babies.chunks(BABIES_AT_ONCE) {
-            for ((_, key, table), out) in babies.iter().zip(rotated.chunks_exact_mut(2)) {
-                let [out0, out1] = out else { continue };
-                if let (Some(key), Some(table), Some(decomposed)) = (key, table, &decomposed) {
-                    sum0.copy_from_slice(raised0);
-                    sum1.fill(0);
-                    decomposed.add_product_limb(context, &key.key, i, [&mut *sum0, &mut *sum1]);
-                    permute(table, sum0, out0);
-                    permute(table, sum1, out1);
-                } else {
-                    out0.copy_from_slice(raised0);
-                    out1.copy_from_slice(raised1);
-                }
-            }
-            for (diagonals, sums) in rows.iter().zip(&mut sums) {
-                for (half, sum) in sums.iter_mut().enumerate() {
-                    let terms = babies.iter().zip(rotated.chunks_exact(2));
-                    let terms =
-                        terms.filter_map(|((step, ..), out)| Some((&*out[half], [diagonals.get(step)?.limb(i)])));
-                    kernels::mul_add_many(q, [sum], &terms.collect::<Vec<_>>());
-                }
-            }
-        }
-    });
-    Ok(sums)
+        let [mut u0, mut u1] = rotated_sum(context, level, giants.into_iter().collect(), find)?;
+        lower(context, operation, level, Divisor::Special, [&mut u0, &mut u1], &scale)
+    };
+    outer.into_iter().map(finish).collect()
 }
 
 /// The sum of raised ciphertexts, each rotated by its giant step; each step on a thread of its own, if there are several.

@@ -1,5 +1,7 @@
 //! How much memory the ciphertexts of a circuit take while it is executed.
 
+use std::collections::BTreeMap;
+
 use super::{Circuit, Op, Transform, Type, key_needs};
 use crate::graph::Value;
 
@@ -54,7 +56,8 @@ pub fn peak_ciphertext_bytes(circuit: &Circuit) -> u64 {
                 let limbs = node.ty().level as u64 + 1;
                 let raised = 8 * circuit.context().ring_degree() as u64 * (limbs + special);
                 let digits = limbs.div_ceil(special.max(1));
-                let weights = if transform.just_in_time { weight_bytes(circuit, transform, node.ty()) } else { 0 };
+                let weights =
+                    if transform.just_in_time { just_in_time_bytes(circuit, transform, node.ty()) } else { 0 };
                 memory.require(raised * (digits + 2 * (giants.len() as u64 + 1)) + weights);
                 memory.allocate(length, bytes(value))
             }
@@ -138,11 +141,33 @@ pub fn encoded_weight_bytes(circuit: &Circuit) -> u64 {
     circuit.nodes().map(|(_, node)| of(node.op(), node.ty())).sum()
 }
 
+/// Baby steps of one operand whose diagonals are encoded together just in time.
+pub const BABY_STEPS_AT_ONCE: usize = 4;
+
 /// Bytes of the encoded diagonals of a transform whose result has type `ty`.
 pub fn weight_bytes(circuit: &Circuit, transform: &Transform, ty: &Type) -> u64 {
-    let special = circuit.context().special_primes().len() as u64;
     let diagonals: usize = transform.map.steps().values().map(|steps| steps.len()).sum();
-    8 * circuit.context().ring_degree() as u64 * diagonals as u64 * (ty.level as u64 + 1 + special)
+    diagonals as u64 * diagonal_bytes(circuit, ty)
+}
+
+/// The part of [`weight_bytes`] that is there at once where diagonals are encoded just in time: those of [`BABY_STEPS_AT_ONCE`] baby
+/// steps of one vector of the operand.
+pub fn just_in_time_bytes(circuit: &Circuit, transform: &Transform, ty: &Type) -> u64 {
+    let mut diagonals: BTreeMap<usize, BTreeMap<usize, u64>> = BTreeMap::new();
+    for ([_, from], steps) in transform.map.steps().iter() {
+        let of = diagonals.entry(*from).or_default();
+        steps.iter().for_each(|step| *of.entry(step % transform.baby_steps).or_default() += 1);
+    }
+    let groups = |babies: BTreeMap<usize, u64>| {
+        let babies: Vec<u64> = babies.into_values().collect();
+        babies.chunks(BABY_STEPS_AT_ONCE).map(|group| group.iter().sum()).max().unwrap_or(0)
+    };
+    diagonals.into_values().map(groups).max().unwrap_or(0) * diagonal_bytes(circuit, ty)
+}
+
+fn diagonal_bytes(circuit: &Circuit, ty: &Type) -> u64 {
+    let special = circuit.context().special_primes().len() as u64;
+    8 * circuit.context().ring_degree() as u64 * (ty.level as u64 + 1 + special)
 }
 
 /// Ciphertexts, each with its size and the number of arrays that hold it.
