@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
+use super::explain::summary;
 use super::{CompileOptions, Failure, console, files};
 use crate::data::write_atomically;
 
@@ -30,6 +31,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let bytes = compiled.program.to_bytes();
     write_atomically(&output, |file| file.write_all(&bytes))?;
-    console::print(&format!("{}\nwrote {} ({} bytes)", compiled.decisions, output.display(), bytes.len()));
+    let summary = summary(&compiled, &files::cost_model(&arguments.options)?)?;
+    console::print(&format!("{}\n{summary}\nwrote {} ({} bytes)", compiled.decisions, output.display(), bytes.len()));
     Ok(())
 }

@@ -12,4 +12,6 @@ mod compile;
 mod data;
 mod encrypted;
 mod inspect;
+mod explain;
 mod process;
+mod verify;

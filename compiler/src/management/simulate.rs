@@ -27,6 +27,8 @@ pub struct Simulation {
     /// Predicted standard deviation of the outputs' errors that rounding the weights causes (part of the above), for the worst
     /// output.
     pub rounding: f64,
+    /// Predicted standard deviation of the error of each value of the graph, in units of the message; 0 for what only moves ciphertexts.
+    pub errors: Vec<f64>,
     /// The value that needs the largest modulus.
     pub tightest: Requirement,
 }
@@ -95,7 +97,16 @@ pub fn simulate(
 ) -> Result<Simulation, Infeasible> {
     let Model { cost, rounding_factor } = model;
     let origin = Origin::from("");
-    let mut run = Run { plan, ranges, rounding_factor, origin, requirements: Vec::new(), work: Vec::new(), depth: 0 };
+    let mut run = Run {
+        plan,
+        ranges,
+        rounding_factor,
+        origin,
+        requirements: Vec::new(),
+        work: Vec::new(),
+        errors: Vec::new(),
+        depth: 0,
+    };
     let outputs = walk(graph, weights, plan, &mut run)?;
     let moduli = run.moduli()?;
     let special = run.special(&moduli);
@@ -110,7 +121,16 @@ pub fn simulate(
         rounding = rounding.max(value.rounding);
     }
     let tightest = run.tightest().unwrap_or(Requirement { origin: run.origin.clone(), depth: 0, bits: 0.0 });
-    Ok(Simulation { rescalings: run.depth, moduli, special, nanoseconds, precision, rounding, tightest })
+    Ok(Simulation {
+        rescalings: run.depth,
+        moduli,
+        special,
+        nanoseconds,
+        precision,
+        rounding,
+        errors: run.errors,
+        tightest,
+    })
 }
 
 #[derive(Clone, Debug)]
@@ -169,6 +189,8 @@ struct Run<'a> {
     origin: Origin,
     requirements: Vec<Requirement>,
     work: Vec<Work>,
+    /// For each node so far, the error of what was computed last for it.
+    errors: Vec<f64>,
     depth: usize,
 }
 
@@ -180,6 +202,9 @@ impl Run<'_> {
             return Err(Infeasible::Chain(requirement));
         }
         self.requirements.push(requirement);
+        if let Some(last) = self.errors.last_mut() {
+            *last = value.error;
+        }
         Ok(value)
     }
 
@@ -248,6 +273,7 @@ impl Target for Run<'_> {
 
     fn at(&mut self, origin: &Origin) {
         self.origin = origin.clone();
+        self.errors.push(0.0);
     }
 
     fn input(&mut self, node: Value, input: &slots::Input) -> Result<Simulated, Infeasible> {
