@@ -35,12 +35,12 @@ fn a_model_and_its_program_are_explained() {
     assert!(folder.read("again.html") == folder.read("small.html"), "two pages of one model differ");
 }
 
-/// A digits classifier with sigmoids: they are replaced by polynomials on its calibration samples.
+/// Its ReLU is replaced by a polynomial on its calibration samples.
 #[test]
 fn fits_are_drawn_over_histograms() {
     let folder = Folder::new();
-    folder.hec(&["explain", &model("digits"), "-o", "digits.html"]).ok();
-    let page = text(&folder, "digits.html");
+    folder.hec(&["explain", &model("breast-cancer"), "-o", "fits.html"]).ok();
+    let page = text(&folder, "fits.html");
     for part in ["class=\"exact\"", "class=\"fit\"", "class=\"count\"", "held-back samples", "id=\"decisions\""] {
         assert!(page.contains(part), "{part}");
     }
@@ -71,14 +71,16 @@ fn measured_times_stand_beside_the_predicted_ones() {
     folder.hec(&run).ok();
     let measured: serde_json::Value = serde_json::from_slice(&folder.read("run.json")).unwrap();
     let nodes = measured["nodes"].as_array().unwrap();
-    assert!(nodes.iter().all(|node| node["seconds"].as_f64() >= Some(0.0) && node["op"].as_str() != Some("")), "{nodes:?}");
+    assert!(
+        nodes.iter().all(|node| node["seconds"].as_f64() >= Some(0.0) && node["op"].as_str() != Some("")),
+        "{nodes:?}"
+    );
     assert!(nodes.iter().any(|node| node["seconds"].as_f64() > Some(0.0)));
     assert_eq!((measured["samples"].as_u64(), measured["backend"].as_str()), (Some(2), Some("he-ckks")));
     folder.hec(&["explain", "small.hec", "--measured", "run.json"]).ok();
     let page = text(&folder, "small.html");
     assert!(page.contains("fill measured") && page.contains("The measured run"));
 
-    folder.hec(&["compile", "small.onnx", "--activations", "client", "--precision", "25", "-o", "other.hec"]).ok();
     folder.hec(&["compile", &model("cryptonets-mnist"), "-o", "other.hec"]).ok();
     let explain = |file: &str| folder.hec(&["explain", "other.hec", "--measured", file, "-o", "never.html"]);
     explain("run.json").error_with(&["run.json", "measured on another program"]);
@@ -144,4 +146,21 @@ fn browser() -> Option<PathBuf> {
 #[allow(clippy::print_stderr, reason = "whoever runs the tests has to know")]
 fn skipped(why: &str) {
     eprintln!("skipped: {why}");
+}
+
+/// The circuit is priced as the search priced the plan for it: primes are near their planned sizes, and not at them.
+#[test]
+fn nodes_cost_together_what_the_plan_was_chosen_for() {
+    let bytes = std::fs::read(model("cryptonets-mnist")).unwrap();
+    let model = hec::import(&bytes, &hec::ImportOptions::default()).unwrap();
+    for layout in [hec::LayoutChoice::Batch, hec::LayoutChoice::Packed] {
+        let options = hec::Options { layout, ..hec::Options::default() };
+        let compiled = hec::compile(&model, &options).unwrap();
+        let price = hec::price::Price::of(compiled.program.circuit(), &options.cost);
+        let (found, planned) = (price.total() * 1e-9, compiled.decisions.seconds);
+        assert!((found / planned - 1.0).abs() < 0.05, "{layout:?}: {found} s, planned {planned} s");
+        // The last layer is the output: what is said of both is the same.
+        let worst = compiled.decisions.precisions.last().unwrap().1;
+        assert!((worst - compiled.decisions.precision.1).abs() < 0.01, "{layout:?}: {worst} bits");
+    }
 }

@@ -48,9 +48,15 @@ fn more_primes(bytes: &[u8], bits: u32, count: usize) -> Vec<u8> {
 fn what_holds_is_stated_in_full() {
     let (folder, _) = compiled();
     let said = folder.hec(&["verify", "small.hec"]).ok().stdout;
-    for part in
-        ["128 bits of security hold", "uniform over {-1, 0, 1}", "3.19", "log2(QP)", "eprint 2024/463", "MATZOV", "the same"]
-    {
+    for part in [
+        "128 bits of security hold",
+        "uniform over {-1, 0, 1}",
+        "3.19",
+        "log2(QP)",
+        "eprint 2024/463",
+        "MATZOV",
+        "the same",
+    ] {
         assert!(said.contains(part), "expected {part:?} in {said}");
     }
     let json = folder.hec(&["verify", "small.hec", "--json"]).json();

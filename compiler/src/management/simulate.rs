@@ -27,7 +27,7 @@ pub struct Simulation {
     /// Predicted standard deviation of the outputs' errors that rounding the weights causes (part of the above), for the worst
     /// output.
     pub rounding: f64,
-    /// Predicted standard deviation of the error of each value of the graph, in units of the message; 0 for what only moves ciphertexts.
+    /// Predicted standard deviation of the error of each value of the graph, in units of the message.
     pub errors: Vec<f64>,
     /// The value that needs the largest modulus.
     pub tightest: Requirement,
@@ -202,10 +202,15 @@ impl Run<'_> {
             return Err(Infeasible::Chain(requirement));
         }
         self.requirements.push(requirement);
+        Ok(self.noted(value))
+    }
+
+    /// The error of the node so far.
+    fn noted(&mut self, value: Simulated) -> Simulated {
         if let Some(last) = self.errors.last_mut() {
             *last = value.error;
         }
-        Ok(value)
+        value
     }
 
     fn rescale_bits(&self, depth: usize) -> Option<f64> {
@@ -348,7 +353,7 @@ impl Target for Run<'_> {
         let terms = f64::from(transformation.folds as u32).exp2();
         let added = self.key_switch(1) / x.state.bits.exp2() * (terms - 1.0).sqrt();
         let (error, rounding) = ((x.error * terms.sqrt()).hypot(added), x.rounding * terms.sqrt());
-        Ok(Simulated { error, rounding, ..x.clone() })
+        Ok(self.noted(Simulated { error, rounding, ..x.clone() }))
     }
 
     fn product(&mut self, node: Value, a: &Simulated, b: Option<&Simulated>) -> Result<Simulated, Infeasible> {
@@ -386,11 +391,11 @@ impl Target for Run<'_> {
         let largest = |part: fn(&Simulated) -> f64| operands.iter().map(part).fold(0.0, f64::max);
         let (error, rounding) = (largest(|x| x.error), largest(|x| x.rounding));
         let (bound, size) = (self.ranges.bound(node), self.ranges.size(node));
-        Ok(Simulated { state: operands[0].state.clone(), length, bound, size, error, rounding })
+        Ok(self.noted(Simulated { state: operands[0].state.clone(), length, bound, size, error, rounding }))
     }
 
     fn gather(&mut self, x: &Simulated, gather: &slots::Gather) -> Result<Simulated, Infeasible> {
-        Ok(Simulated { length: gather.indices.len(), ..x.clone() })
+        Ok(self.noted(Simulated { length: gather.indices.len(), ..x.clone() }))
     }
 
     fn refresh(
@@ -435,7 +440,7 @@ impl Target for Run<'_> {
         self.work.push(Work::Relinearize { depth, degree, count });
         let added = self.key_switch(degree - 1);
         let error = x.error.hypot(added / x.state.bits.exp2());
-        Ok(Simulated { state: State { degree: 1, ..x.state.clone() }, error, ..x.clone() })
+        Ok(self.noted(Simulated { state: State { degree: 1, ..x.state.clone() }, error, ..x.clone() }))
     }
 
     fn rescale(&mut self, x: &Simulated) -> Result<Simulated, Infeasible> {

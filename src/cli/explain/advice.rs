@@ -14,9 +14,22 @@ const SPARE_BITS: f64 = 4.0;
 pub fn of(facts: &Facts) -> Vec<String> {
     let mut advice = Vec::new();
     let total = facts.seconds.max(1e-12);
+    // Kinds of work for which the same helps stand in one sentence.
+    let mut about_kinds: Vec<(Vec<&str>, f64, String)> = Vec::new();
     for (kind, seconds) in facts.spent.iter().filter(|(_, seconds)| seconds / total >= WORTH) {
-        advice.extend(about(kind, facts).map(|text| format!("{} is {kind}: {text}", percent(seconds / total))));
+        let Some(text) = about(kind, facts) else { continue };
+        match about_kinds.iter_mut().find(|(_, _, other)| *other == text) {
+            Some((kinds, all, _)) => {
+                kinds.push(kind);
+                *all += seconds;
+            }
+            None => about_kinds.push((vec![kind], *seconds, text)),
+        }
     }
+    let sentence = |(kinds, seconds, text): (Vec<&str>, f64, String)| {
+        format!("{} of the time goes to {}: {text}", percent(seconds / total), kinds.join(" and "))
+    };
+    advice.extend(about_kinds.into_iter().map(sentence));
     advice.extend(smaller_ring(facts));
     advice.extend(degrees(facts));
     advice.extend(rounds(facts));
@@ -42,7 +55,7 @@ fn about(kind: &str, facts: &Facts) -> Option<String> {
             let most = largest(|l| l.counts.scalar_products)?;
             Some(format!("fewer channels, larger strides or pruned weights make them fewer; {most}"))
         }
-        "rotations and products with diagonals" | "rotations that add up slots" => {
+        "products with diagonals, and their rotations" | "rotations that add up slots" => {
             let most = largest(|l| l.counts.rotations)?;
             Some(format!(
                 "smaller kernels, fewer channels and grouped convolutions take fewer rotations; {most} rotations. With thousands of samples at a time --layout batch needs none"

@@ -58,6 +58,9 @@ pub struct Layer {
     pub precision: Option<f64>,
 }
 
+/// The layout with an element in each ciphertext and a sample in each slot.
+pub const BATCH: &str = "an element in each ciphertext";
+
 /// Everything that the page shows.
 pub struct Facts<'a> {
     /// The file that was explained.
@@ -153,7 +156,7 @@ fn layers(program: &Program, price: &Price, decisions: Option<&Decisions>, measu
         };
         let layout = match &layouts[last.index()] {
             Some(packed) => Layout::Packed(packed.clone()).to_string(),
-            None => "an element in each ciphertext, a sample in each slot".to_owned(),
+            None => BATCH.to_owned(),
         };
         let timings = measured.map(|profile| values.iter().map(|v| &profile.nodes[v.index()]));
         let batches = measured.map_or(1.0, |profile| profile.batches as f64);
@@ -191,15 +194,19 @@ fn depth(circuit: &Circuit, values: &[Value]) -> usize {
     depths.values().max().copied().unwrap_or(0)
 }
 
-/// The operations of the model, by the node that they come from, each once.
+/// The operations of the model, by the node that they come from, each once; those that only move elements where there are no others.
 fn operations(program: &Program) -> BTreeMap<String, Vec<&'static str>> {
+    const MOVES: [&str; 4] = ["constant", "transpose", "reshape", "expand"];
     let mut named: BTreeMap<String, Vec<&'static str>> = BTreeMap::new();
     for (_, node) in program.source().nodes() {
         let operation = Tensors::describe(node.op()).0;
         let list = named.entry(node.origin().as_str().to_owned()).or_default();
-        if !list.contains(&operation) && operation != "constant" {
+        if !list.contains(&operation) {
             list.push(operation);
         }
+    }
+    for list in named.values_mut().filter(|list| list.iter().any(|operation| !MOVES.contains(operation))) {
+        list.retain(|operation| !MOVES.contains(operation));
     }
     named
 }
@@ -211,7 +218,7 @@ fn spent(circuit: &Circuit, price: &Price) -> Vec<(&'static str, f64)> {
         let kind = match node.op() {
             Op::Input(_) => "encryption",
             Op::Combine(_) => "weighted sums of ciphertexts",
-            Op::Transform(_) => "rotations and products with diagonals",
+            Op::Transform(_) => "products with diagonals, and their rotations",
             Op::Fold(_) => "rotations that add up slots",
             Op::Multiply | Op::Square => "products of ciphertexts",
             Op::Relinearize => "relinearization",

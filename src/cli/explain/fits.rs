@@ -39,12 +39,13 @@ fn verdict(summary: &Summary) -> String {
     let (before, after) = summary.accuracy;
     let against = if summary.labelled { "labels" } else { "the model's own answers" };
     format!(
-        "{} instead of {} of the answers on {} held-back samples agree with {against}; {} points may be lost{}.",
+        "{} instead of {} of the answers on {} held-back samples agree with {against}; {} points may be lost{}. Outputs are off by {} of their spread.",
         percent(after),
         percent(before),
         summary.held_back,
         (1000.0 * summary.allowed).round() / 10.0,
-        if summary.within_budget() { "" } else { ", which is <strong>not kept</strong>" }
+        if summary.within_budget() { "" } else { ", which is <strong>not kept</strong>" },
+        percent(summary.output_error)
     )
 }
 
@@ -67,7 +68,7 @@ fn figure(number: usize, r: &Replacement) -> String {
     }
     let rows: String = rows.iter().map(|(name, value)| format!("<dt>{name}</dt><dd>{value}</dd>")).collect();
     format!(
-        "<figure>{}<figcaption><strong>{}</strong> {}<dl>{rows}</dl></figcaption></figure>\n",
+        "<figure>{}<figcaption><strong>{}</strong> <small>{}</small><dl>{rows}</dl></figcaption></figure>\n",
         drawing(number, r),
         escaped(&r.origin).replace('/', "/<wbr>"),
         escaped(&r.function)
@@ -200,9 +201,9 @@ fn widened((low, high): (f64, f64)) -> (f64, f64) {
     (low - air, high + air)
 }
 
-/// Three to six round numbers in a range.
+/// Two to six round numbers in a range.
 fn ticks((low, high): (f64, f64)) -> Vec<f64> {
-    let raw = (high - low) / 4.0;
+    let raw = (high - low) / 5.0;
     let power = 10f64.powf(raw.log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * power).into_iter().find(|step| *step >= raw).unwrap_or(raw);
     let first = (low / step).ceil();
@@ -213,7 +214,7 @@ fn ticks((low, high): (f64, f64)) -> Vec<f64> {
 fn short(x: f64) -> String {
     let x = if x.abs() < 1e-12 { 0.0 } else { x };
     match x.abs() {
-        a if a == 0.0 => "0".to_owned(),
+        0.0 => "0".to_owned(),
         a if !(0.001..100_000.0).contains(&a) => format!("{x:.1e}"),
         a => {
             let digits = (2 - a.log10().floor() as i32).clamp(0, 5) as usize;
@@ -230,8 +231,8 @@ mod tests {
 
     #[test]
     fn ticks_are_round_and_inside() {
-        assert_eq!(ticks((-1.1, 3.2)), [0.0, 2.0].to_vec());
-        assert_eq!(ticks((0.0, 1.0)), [0.0, 0.5, 1.0].to_vec());
+        assert_eq!(ticks((-1.1, 3.2)), [-1.0, 0.0, 1.0, 2.0, 3.0].to_vec());
+        assert_eq!(ticks((-42.7, 42.7)), [-40.0, -20.0, 0.0, 20.0, 40.0].to_vec());
         for range in [(0.0, 1.0), (-7.3, 1e4), (1e-6, 3e-6), (-1e-12, 1e-12)] {
             let found = ticks(range);
             assert!((2..=8).contains(&found.len()), "{range:?}: {found:?}");

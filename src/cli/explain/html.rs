@@ -34,6 +34,12 @@ pub fn shortened(text: &str, length: usize) -> String {
     escaped(&format!("{}…{}", part(0..start), part(characters.len() - end..characters.len())))
 }
 
+/// At most `length` characters of `text`, the end left out, escaped.
+pub fn begun(text: &str, length: usize) -> String {
+    let shown: String = text.chars().take(length).collect();
+    if shown.len() == text.len() { escaped(text) } else { format!("{}…", escaped(shown.trim_end())) }
+}
+
 /// `1.23 s`, `45 ms`, `6.7 µs`.
 pub fn time(seconds: f64) -> String {
     match seconds {
@@ -41,7 +47,8 @@ pub fn time(seconds: f64) -> String {
         s if s >= 1.0 => format!("{s:.2} s"),
         s if s >= 0.01 => format!("{:.0} ms", s * 1e3),
         s if s >= 1e-3 => format!("{:.1} ms", s * 1e3),
-        s if s >= 1e-6 => format!("{:.0} µs", s * 1e6),
+        s if s >= 1e-5 => format!("{:.0} µs", s * 1e6),
+        s if s >= 1e-8 => format!("{:.1} µs", s * 1e6),
         _ => "0".to_owned(),
     }
 }
@@ -70,6 +77,21 @@ pub fn count(number: usize) -> String {
     text
 }
 
+/// `1 sample`, `up to 8192 samples`.
+pub fn samples(most: usize) -> String {
+    if most == 1 { "1 sample".to_owned() } else { format!("up to {} samples", count(most)) }
+}
+
+/// `12 MB of evaluation keys`, or none.
+pub fn keys(bytes: u64) -> String {
+    if bytes == 0 { "no evaluation keys".to_owned() } else { format!("{} of evaluation keys", size(bytes)) }
+}
+
+/// `1 level`, `5 levels`.
+pub fn levels(count: usize) -> String {
+    format!("{count} level{}", if count == 1 { "" } else { "s" })
+}
+
 /// `12.3 %`.
 pub fn percent(part: f64) -> String {
     format!("{:.1} %", 100.0 * part)
@@ -94,6 +116,7 @@ mod tests {
         assert_eq!(shortened("/block1/layer/conv/Conv", 11), "/bl…v/Conv");
         assert_eq!(shortened("<<<<<<<<<<<<<", 4), "&lt;…&lt;&lt;");
         assert_eq!(shortened("short", 11), "short");
+        assert_eq!([begun("sigmoid, cast", 8), begun("cast", 4)], ["sigmoid,…", "cast"]);
     }
 
     #[test]

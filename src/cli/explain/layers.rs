@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::facts::{Facts, Layer, Side};
+use super::facts::{BATCH, Facts, Layer, Side};
 use super::html::{count, escaped, listed, percent, shortened, size, time};
 
 /// A row for each layer; on narrow screens each row becomes a card.
@@ -59,12 +59,12 @@ fn head(layer: &Layer) -> String {
     };
     let operations = layer.operations.join(", ");
     let detail = [operations, who].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ");
-    format!(
-        "{}<small>{}</small><small class=\"layout\">{}</small>",
-        breakable(&layer.name),
-        escaped(&detail),
-        escaped(&layer.layout)
-    )
+    // Of the batch layout there is nothing more to say.
+    let layout = if layer.layout == BATCH { "" } else { &layer.layout };
+    let small = |class: &str, text: &str| {
+        if text.is_empty() { String::new() } else { format!("<small{class}>{}</small>", escaped(text)) }
+    };
+    format!("{}{}{}", breakable(&layer.name), small("", &detail), small(" class=\"layout\"", layout))
 }
 
 /// A name that may be broken after its slashes.
@@ -157,7 +157,7 @@ pub fn largest<'a>(facts: &'a Facts) -> Vec<&'a Layer> {
 pub fn sentence(facts: &Facts) -> String {
     let total = facts.seconds.max(1e-12);
     let Some((kind, seconds)) = facts.spent.first() else { return String::new() };
-    let first = format!("{} of the predicted time go to {kind}", percent(seconds / total));
+    let first = format!("{} of the predicted time goes to {kind}", percent(seconds / total));
     let named: Vec<String> = largest(facts)
         .iter()
         .take(2)

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::facts::{Facts, Layer, Side};
-use super::html::{count, escaped, shortened, time};
+use super::html::{begun, count, escaped, shortened, time};
 
 /// Left edge and width of the boxes; to the left of them run the lines that pass over layers.
 const BOX: (f64, f64) = (34.0, 216.0);
@@ -72,30 +72,20 @@ fn grid(svg: &mut String, highest: usize, height: f64) {
 /// Arrows to the next layer; what passes over layers goes around on the left.
 fn edges(svg: &mut String, layers: &[Layer]) {
     let middle = BOX.0 + BOX.1 / 2.0;
-    for (row, layer) in layers.iter().enumerate() {
-        for &from in layer.reads.iter().filter(|&&from| from < row) {
-            let (start, end) = (y_of(from) + HEIGHT, y_of(row));
-            let path = if from + 1 == row {
-                format!("M{middle} {start:.0} V{:.0}", end - 2.0)
-            } else {
-                let (left, bend) = (BOX.0, (6.0 + 4.0 * (row - from) as f64).min(30.0));
-                let (start, end) = (start - HEIGHT / 2.0, end + HEIGHT / 2.0);
-                format!("M{left} {start:.0} C{0:.0} {start:.0} {0:.0} {end:.0} {1} {end:.0}", left - bend, left - 2.0)
-            };
-            let _ = writeln!(svg, "<path class=\"edge\" d=\"{path}\" marker-end=\"url(#tip)\"/>");
-        }
-    }
-    // To the client at the end.
-    let used: Vec<usize> = layers.iter().flat_map(|layer| layer.reads.iter().copied()).collect();
-    for from in (0..layers.len()).filter(|row| !used.contains(row)) {
-        let (start, end) = (y_of(from) + HEIGHT, y_of(layers.len()));
-        if from + 1 == layers.len() {
-            let _ = writeln!(
-                svg,
-                "<path class=\"edge\" d=\"M{middle} {start:.0} V{:.0}\" marker-end=\"url(#tip)\"/>",
-                end - 2.0
-            );
-        }
+    let between = layers.iter().enumerate().flat_map(|(row, layer)| layer.reads.iter().map(move |&from| (from, row)));
+    // What no layer reads goes to the client at the end.
+    let read = |row: usize| layers.iter().any(|layer| layer.reads.contains(&row));
+    let last = (0..layers.len()).filter(|&row| !read(row)).map(|row| (row, layers.len()));
+    for (from, row) in between.chain(last).filter(|(from, row)| from < row) {
+        let path = if from + 1 == row {
+            format!("M{middle} {:.0} V{:.0}", y_of(from) + HEIGHT, y_of(row) - 2.0)
+        } else {
+            let bend = (6.0 + 4.0 * (row - from) as f64).min(30.0);
+            let (start, end) = (y_of(from) + HEIGHT / 2.0, y_of(row) + HEIGHT / 2.0);
+            let (left, outside) = (BOX.0, BOX.0 - bend);
+            format!("M{left} {start:.0} C{outside:.0} {start:.0} {outside:.0} {end:.0} {} {end:.0}", left - 2.0)
+        };
+        let _ = writeln!(svg, "<path class=\"edge\" d=\"{path}\" marker-end=\"url(#tip)\"/>");
     }
 }
 
@@ -161,9 +151,9 @@ fn layer_box(svg: &mut String, row: usize, layer: &Layer) {
         BOX.1,
         stripe(class, y),
         y + 18.0,
-        shortened(&layer.name, 25),
+        shortened(&layer.name, 23),
         y + 35.0,
-        shortened(&second, 36),
+        begun(&second, 30),
         x = BOX.0 + if class == "client" { 16.0 } else { 10.0 },
     );
 }
@@ -196,7 +186,7 @@ fn decryption(svg: &mut String, facts: &Facts, row: usize) {
         stripe("client", y),
         y + 18.0,
         y + 35.0,
-        shortened(&second, 36),
+        begun(&second, 30),
         x = BOX.0 + 16.0,
     );
 }

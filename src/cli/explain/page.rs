@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::facts::Facts;
-use super::html::{count, escaped, size, time};
+use super::html::{count, escaped, keys, levels, size, time};
 use super::{advice, fits, layers, network, security};
 use crate::cli::profile::PHASES;
 
@@ -51,9 +51,9 @@ pub fn render(facts: &Facts) -> String {
     }
     if let Some(decisions) = facts.decisions {
         let text = escaped_lines(&decisions.to_string());
-        let _ = write!(
+        let _ = writeln!(
             html,
-            "<details id=\"decisions\"><summary>Everything that the compiler decided</summary><pre>{text}</pre></details>\n"
+            "<details id=\"decisions\"><summary>Everything that the compiler decided</summary><pre>{text}</pre></details>"
         );
     }
     let _ = write!(
@@ -91,11 +91,15 @@ fn tiles(facts: &Facts) -> String {
         (time(facts.seconds), format!("predicted, one batch on one core{each}")),
         (
             format!("2^{}", statement.ring.log_n),
-            format!("ring degree, {}; {} levels", statement.ring.ring_type, facts.program.parameters().max_level()),
+            format!(
+                "ring degree, {}; {} to spend",
+                statement.ring.ring_type,
+                levels(facts.program.parameters().max_level())
+            ),
         ),
         (
             size(facts.peak_bytes + facts.key_bytes),
-            format!("{} of ciphertexts, {} of evaluation keys", size(facts.peak_bytes), size(facts.key_bytes)),
+            format!("{} of ciphertexts, {}", size(facts.peak_bytes), keys(facts.key_bytes)),
         ),
     ];
     if let Some(decisions) = facts.decisions {

@@ -6,7 +6,7 @@ use hec::Security;
 use hec::ir::parameters::max_log_qp;
 
 use super::facts::Facts;
-use super::html::escaped;
+use super::html::{escaped, samples};
 
 const WIDTH: f64 = 420.0;
 
@@ -20,7 +20,7 @@ pub fn section(facts: &Facts) -> String {
     let mut rows = facts.statement.rows();
     rows.push(("chain", format!("{} primes of {} bits", parameters.moduli().len(), bits(parameters.moduli()))));
     rows.push(("special primes", special));
-    rows.push(("slots", format!("{}; up to {} samples in a batch", parameters.slots(), facts.program.capacity())));
+    rows.push(("slots", format!("{}; {} at a time", parameters.slots(), samples(facts.program.capacity()))));
     let rows: String =
         rows.iter().map(|(name, value)| format!("<dt>{name}</dt><dd>{}</dd>\n", escaped(value))).collect();
     format!("{}<dl class=\"facts\">{rows}</dl>", bar(facts))

@@ -4,14 +4,15 @@ use hec::{Compilation, CostModel};
 
 use super::super::Failure;
 use super::facts::Facts;
-use super::html::{percent, size, time};
+use super::html::{keys, percent, samples, size, time};
 use super::{advice, layers};
 
 /// Cost, what dominates it, what to change, security and precision.
 pub fn summary(compiled: &Compilation, cost: &CostModel) -> Result<String, Failure> {
     let facts = Facts::new(String::new(), &compiled.program, Some(&compiled.decisions), cost, None)?;
-    let samples = facts.program.capacity().max(1);
-    let each = if samples > 1 { format!(", {} a sample", time(facts.seconds / samples as f64)) } else { String::new() };
+    let capacity = facts.program.capacity().max(1);
+    let each =
+        if capacity > 1 { format!(", {} a sample", time(facts.seconds / capacity as f64)) } else { String::new() };
     let total = facts.seconds.max(1e-12);
     let kind =
         facts.spent.first().map_or(String::new(), |(kind, seconds)| format!("{} {kind}", percent(seconds / total)));
@@ -23,10 +24,11 @@ pub fn summary(compiled: &Compilation, cost: &CostModel) -> Result<String, Failu
         (
             "cost",
             format!(
-                "about {} on one core for {samples} samples{each}; {} of ciphertexts, {} of evaluation keys",
+                "about {} on one core for {}{each}; {} of ciphertexts, {}",
                 time(facts.seconds),
+                samples(capacity),
                 size(facts.peak_bytes),
-                size(facts.key_bytes)
+                keys(facts.key_bytes)
             ),
         ),
         ("dominated by", format!("{kind}; {}", named.collect::<Vec<_>>().join(", "))),

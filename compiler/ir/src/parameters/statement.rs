@@ -41,7 +41,8 @@ impl Statement {
         Ok(Self {
             ring: checked.ring(),
             log_q: log2_product(&literal.moduli),
-            log_p: log2_product(&literal.special_primes),
+            // An empty sum is -0.
+            log_p: log2_product(&literal.special_primes) + 0.0,
             log_qp,
             security: literal.security,
             allowed: max_log_qp(literal.security, log_n).unwrap_or(0),
