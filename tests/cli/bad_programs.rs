@@ -31,7 +31,7 @@ fn one_flipped_bit() {
     // Magic (taken for a model then), version, digest, content.
     refused(&folder, &flipped(0, 0), &[]);
     refused(&folder, &flipped(7, 3), &[]);
-    refused(&folder, &flipped(8, 0), &["version 2", "compile the model again"]);
+    refused(&folder, &flipped(8, 0), &["version 5", "compile the model again"]);
     refused(&folder, &flipped(11, 7), &["version"]);
     let last = bytes.len() - 1;
     for at in [12, 43, 44, 60, last / 3, last / 2, last - 8, last] {

@@ -123,6 +123,6 @@ fn precision(facts: &Facts) -> Option<String> {
     let (asked, predicted) = facts.decisions?.precision;
     let spare = predicted - asked;
     (spare > SPARE_BITS).then(|| {
-        format!("The predicted precision is {spare:.1} bits above the {asked:.1} asked for: the primes cannot be smaller here, so a higher --precision may cost nothing.")
+        format!("The predicted precision is {spare:.1} bits above the {asked:.1} asked for: asking for more with --precision may cost nothing here.")
     })
 }

@@ -122,7 +122,7 @@ fn layer_box(svg: &mut String, row: usize, layer: &Layer) {
         Side::Input => ("client", "client encrypts"),
         Side::Public => ("server", "in the clear"),
         Side::Server => ("server", ""),
-        Side::Round(_) => ("client", "client refreshes"),
+        Side::Round(_) => ("client", "client"),
     };
     let operations = if layer.operations.is_empty() { String::new() } else { layer.operations.join(" + ") };
     let first = if who.is_empty() { operations } else { who.to_owned() };
@@ -153,7 +153,7 @@ fn layer_box(svg: &mut String, row: usize, layer: &Layer) {
         y + 18.0,
         shortened(&layer.name, 23),
         y + 35.0,
-        begun(&second, 30),
+        begun(&second, 33),
         x = BOX.0 + if class == "client" { 16.0 } else { 10.0 },
     );
 }
@@ -186,7 +186,7 @@ fn decryption(svg: &mut String, facts: &Facts, row: usize) {
         stripe("client", y),
         y + 18.0,
         y + 35.0,
-        begun(&second, 30),
+        begun(&second, 33),
         x = BOX.0 + 16.0,
     );
 }

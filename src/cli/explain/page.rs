@@ -114,7 +114,10 @@ fn tiles(facts: &Facts) -> String {
     }
     let rounds = facts.program.rounds().len();
     if rounds > 0 {
-        tiles.push((rounds.to_string(), "rounds with the client in the middle".to_owned()));
+        tiles.push((
+            rounds.to_string(),
+            format!("{} with the client in the middle", if rounds == 1 { "round" } else { "rounds" }),
+        ));
     }
     let tiles: String = tiles
         .iter()
@@ -145,8 +148,9 @@ fn precision(facts: &Facts) -> String {
         let found = measured.precision_bits.map_or("no error at all".to_owned(), |bits| format!("{bits:.1} bits (the largest output over the largest error, against the model in the clear, polynomials included)"));
         let _ = write!(
             html,
-            "<p>Measured on {} samples with {}: {found}.</p>",
+            "<p>Measured on {} sample{} with {}: {found}.</p>",
             measured.samples,
+            if measured.samples == 1 { "" } else { "s" },
             escaped(&measured.backend)
         );
         let batches = measured.batches.max(1) as f64;
