@@ -26,7 +26,7 @@ pub fn render(facts: &Facts) -> String {
     let mut html = format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"script-src 'none'; connect-src 'none'; object-src 'none'; frame-src 'none'; font-src 'none'; img-src data:\">\n\
          <link rel=\"icon\" href=\"data:,\">\n\
          <title>{name} on encrypted data</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n\
          <header><h1>{name}</h1><p>{}</p><nav aria-label=\"sections\">{links}</nav></header>\n<main>\n{}",
