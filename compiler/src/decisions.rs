@@ -5,7 +5,7 @@ use hec_ir::ckks::{self, Ckks, OpCounts};
 use hec_ir::graph::{Dialect, Origin};
 use hec_ir::parameters::{Ring, RingType, TABLE_NAME, max_log_qp};
 use hec_ir::program::{ClientWork, Port};
-use hec_ir::slots::Layout;
+use hec_ir::slots::{Layout, SlotGraph};
 
 use crate::approximate::Summary;
 use crate::cost::{CostModel, Shape};
@@ -43,6 +43,9 @@ pub struct Decisions {
     pub counts: OpCounts,
     /// The layers of the circuit.
     pub layers: Vec<LayerDecision>,
+    /// For each of the model's nodes that the circuit computes, predicted bits of precision of its last value: log2 of its range over
+    /// six standard deviations of its error.
+    pub precisions: Vec<(Origin, f64)>,
     /// Rings that were compared.
     pub candidates: Vec<Candidate>,
     /// What was replaced by polynomials.
@@ -149,6 +152,7 @@ impl Decisions {
             calibrated: ranges.calibrated,
             counts: ckks::counts(program.circuit()),
             layers,
+            precisions: Vec::new(),
             candidates: found.candidates,
             approximation,
             normalised: program.normalisation().keys().cloned().collect(),
@@ -211,6 +215,19 @@ impl PackedDecision {
             just_in_time,
         })
     }
+}
+
+/// Bits of precision of the last value of each origin, from the errors of all values of `graph`; none where there is no error.
+pub(crate) fn precisions(graph: &SlotGraph, ranges: &Ranges, errors: &[f64]) -> Vec<(Origin, f64)> {
+    let mut found: Vec<(Origin, f64)> = Vec::new();
+    for ((value, node), &error) in graph.nodes().zip(errors).filter(|(_, error)| **error > 0.0) {
+        let bits = (ranges.typical(value) / (6.0 * error)).log2();
+        match found.iter_mut().find(|(origin, _)| origin == node.origin()) {
+            Some((_, last)) => *last = bits,
+            None => found.push((node.origin().clone(), bits)),
+        }
+    }
+    found
 }
 
 /// One line for all tiles of an operation. What only moves ciphertexts from tile to tile is left out.

@@ -21,6 +21,7 @@ mod options;
 pub mod pack;
 pub mod packed;
 pub mod passes;
+pub mod price;
 pub mod ranges;
 mod series;
 mod splits;
@@ -126,6 +127,7 @@ pub fn compile(model: &TensorGraph, options: &Options) -> Result<Compilation, Co
         LayoutChoice::Auto => latency::sooner(&tensor, &inner, &goal)?,
     };
     let Lowered { slots, weights, ranges, found } = found;
+    let precisions = decisions::precisions(&slots, &ranges, &found.simulation.errors);
     let parameters = choose_primes(&found.plan, &found.simulation, options.security)?;
     let circuit = management::emit(&slots, &weights, &found.plan, &parameters, &ranges, &options.cost)?;
     let nodes = circuit.len();
@@ -145,6 +147,7 @@ pub fn compile(model: &TensorGraph, options: &Options) -> Result<Compilation, Co
         .with_normalisation(normalised.map(|n| n.inputs).unwrap_or_default())?;
     let mut decisions = Decisions::new(&program, &ranges, options, found, tiled, approximation);
     decisions.layout_reason = reason;
+    decisions.precisions = precisions;
     Ok(Compilation { program, tensor, slots, decisions })
 }
 

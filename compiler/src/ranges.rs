@@ -295,7 +295,10 @@ fn observe(graph: &SlotGraph, samples: &Samples) -> Vec<Range> {
         return Vec::new();
     }
     let width = width(graph);
-    let count = if width > 1 { count.min(PACKED_SAMPLES) } else { count };
+    let products = |op: &Op| if let Op::Transform(map) = op { map.matrix().multiply_adds() } else { 0 };
+    let products: usize = graph.nodes().map(|(_, node)| products(node.op())).sum();
+    let affordable = (PACKED_PRODUCTS / products.max(1)).clamp(MIN_PACKED_SAMPLES, PACKED_SAMPLES);
+    let count = if width > 1 { count.min(affordable) } else { count };
     let mut ranges = vec![Range::default(); graph.len()];
     let mut squares: Vec<Vec<f64>> = graph.nodes().map(|(_, node)| vec![0.0; node.ty().length * width]).collect();
     for sample in 0..count {
@@ -326,6 +329,9 @@ fn observe(graph: &SlotGraph, samples: &Samples) -> Vec<Range> {
 
 /// Samples of the packed layout that are looked at: each takes as much work as all slots of a vector.
 const PACKED_SAMPLES: usize = 32;
+/// Products of weights and values that are worth looking at more of them, and how many are looked at in any case.
+const PACKED_PRODUCTS: usize = 1 << 29;
+const MIN_PACKED_SAMPLES: usize = 8;
 /// Samples of which the sums before a fold are looked at.
 const UNFOLDED_SAMPLES: usize = 8;
 

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
+use super::explain::summary;
 use super::{CompileOptions, Failure, console, files};
 use crate::data::AtomicFile;
 
@@ -45,8 +46,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         file.write_all(bytes).map_err(|e| format!("{} cannot be written: {e}", output.display()))?;
     }
     files.into_iter().try_for_each(AtomicFile::commit)?;
+    let summary = summary(&compiled, &files::cost_model(&arguments.options)?)?;
     console::print(&format!(
-        "{}\nwrote {} ({} bytes)\nwrote {} ({} bytes), all that a client needs",
+        "{}\n{summary}\nwrote {} ({} bytes)\nwrote {} ({} bytes), all that a client needs",
         compiled.decisions,
         output.display(),
         bytes.len(),

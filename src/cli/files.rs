@@ -10,6 +10,7 @@ use hec::ir::tensor::TensorGraph;
 use hec::{Compilation, ExplicitParameters, ImportOptions, Options, Program, SampleBatch, Security};
 use serde_json::Value;
 
+use super::statement::ProgramStatement;
 use super::{CompileOptions, Failure};
 use crate::data::{Card, Preprocessing, read_beside, read_labels, read_samples};
 
@@ -19,6 +20,8 @@ const LARGEST_FILE: u64 = 1 << 31;
 const CALIBRATION_SAMPLES: usize = 2048;
 /// Where a program keeps what its readers need of the model card.
 const CARD: &str = "card";
+/// Where a program keeps its security statement.
+pub const STATEMENT: &str = "security";
 
 /// A model or a compiled program.
 pub enum Subject {
@@ -68,7 +71,7 @@ pub fn open(path: &Path) -> Result<std::io::BufReader<File>, Failure> {
     Ok(std::io::BufReader::with_capacity(1 << 20, file))
 }
 
-fn read_bounded(path: &Path) -> Result<Vec<u8>, Failure> {
+pub fn read_bounded(path: &Path) -> Result<Vec<u8>, Failure> {
     let fail = |e: std::io::Error| format!("{} cannot be read: {e}", path.display());
     let file = File::open(path).map_err(fail)?;
     let declared = file.metadata().map_err(fail)?.len();
@@ -102,9 +105,7 @@ pub fn compile(model: &TensorGraph, card: Option<&Card>, asked: &CompileOptions)
     if let Some(how) = asked.maxpool.as_deref().and_then(hec::MaxPooling::from_name) {
         options.approximation.max_pooling = how;
     }
-    if let Some(path) = &asked.costs {
-        options.cost = costs(path)?;
-    }
+    options.cost = cost_model(asked)?;
     let ports = hec::Port::inputs_of(model);
     let file = card.and_then(|c| c.calibration.clone()).filter(|f| f.exists() && ports.len() == 1);
     if file.is_some() || !asked.calibrate.is_empty() {
@@ -137,6 +138,8 @@ pub fn compile(model: &TensorGraph, card: Option<&Card>, asked: &CompileOptions)
     if let Some(card) = card {
         compiled.program = compiled.program.with_annotation(CARD, &card.summary());
     }
+    let statement = ProgramStatement::of(&compiled.program)?.json();
+    compiled.program = compiled.program.with_annotation(STATEMENT, &statement.to_string());
     Ok(compiled)
 }
 
@@ -161,6 +164,11 @@ pub fn already_compiled(program: &Program, asked: &CompileOptions) -> Result<(),
         return Err(format!("{option} is for compiling, and this is a compiled program").into());
     }
     Ok(())
+}
+
+/// What operations cost: as a file says, or the default.
+pub fn cost_model(asked: &CompileOptions) -> Result<hec::CostModel, Failure> {
+    asked.costs.as_deref().map_or_else(|| Ok(hec::CostModel::default()), costs)
 }
 
 /// A cost model as `hec calibrate` writes it.

@@ -7,15 +7,19 @@ mod console;
 mod decrypt;
 mod encrypt;
 mod evaluate;
+mod explain;
 mod files;
 mod inspect;
 mod keygen;
+mod profile;
 mod query;
 mod report;
 mod run;
 mod score;
 mod secret;
 mod serve;
+mod statement;
+mod verify;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -55,6 +59,10 @@ enum Command {
     Calibrate(calibrate::Arguments),
     /// Print the graph of a model or a program, after any stage.
     Inspect(inspect::Arguments),
+    /// Write a page that shows what a program does: layers, levels, cost, precision, security.
+    Explain(explain::Arguments),
+    /// Recompute what a program promises about security, and refuse what does not hold.
+    Verify(verify::Arguments),
 }
 
 /// What went wrong, for the user: one error with all its causes.
@@ -75,6 +83,8 @@ pub fn main() -> ExitCode {
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Calibrate(arguments) => calibrate::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
+        Command::Verify(arguments) => verify::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -94,7 +104,7 @@ pub fn main() -> ExitCode {
 }
 
 /// Options of every command that compiles.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 struct CompileOptions {
     /// Bits of security.
     #[arg(long, default_value_t = 128, value_parser = security)]

@@ -1,14 +1,16 @@
 //! `hec run`.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use hec::{Outcome, Port, RunSettings};
 
+use super::profile::{Profile, Recorder};
 use super::report::Report;
 use super::score::{agreement, classes, errors};
 use super::{CompileOptions, Failure, console, files};
-use crate::data::{Output, read_labels, write_outputs};
+use crate::data::{Output, read_labels, write_atomically, write_outputs};
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -28,6 +30,9 @@ pub struct Arguments {
     /// Write the outputs to a .npy, .npz, .csv or .json file.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Write what each node of the circuit took to a JSON file, for hec explain.
+    #[arg(long, value_name = "FILE")]
+    measured: Option<PathBuf>,
     /// Print the report as JSON.
     #[arg(long)]
     json: bool,
@@ -46,6 +51,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if let Some(threads) = arguments.threads {
         rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global()?;
     }
+    if arguments.measured.is_some() && backend.name() == "plain" {
+        return Err("--measured: the plain backend runs no circuit; take another --backend".into());
+    }
     let limit = arguments.limit.and_then(|n| usize::try_from(n).ok());
     let (subject, card) = files::read(&arguments.file)?;
     let source = match &subject {
@@ -62,6 +70,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let labels = labels(arguments.labels.clone().or(default).as_deref(), limit, samples)?;
 
     let bar = console::Bar::new();
+    let recorder = Recorder::new(&bar);
     let plain = hec::evaluate_samples(source, &inputs, &bar)?;
     let (outcome, program) = if backend.name() == "plain" {
         (plain.clone(), None)
@@ -75,7 +84,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             }
         };
         let settings = RunSettings { weight_cache: arguments.weight_cache.clone() };
-        (backend.run_with(&program, &inputs, &settings, &bar)?, Some(program))
+        (backend.run_with(&program, &inputs, &settings, &recorder)?, Some(program))
     };
     bar.clear();
 
@@ -84,6 +93,11 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         write(path, &outputs, &outcome.outputs, samples)?;
     }
     let report = report(arguments, &outputs, &outcome, &plain, labels.as_deref(), program.as_ref(), samples);
+    if let Some(path) = &arguments.measured {
+        let precision = report.errors.as_ref().map(|errors| errors.precision_bits).filter(|bits| bits.is_finite());
+        let text = Profile::of(recorder, backend.name(), &outcome, samples, precision).json();
+        write_atomically(path, |file| file.write_all(text.as_bytes()))?;
+    }
     console::print(&if arguments.json { report.json() } else { report.table() });
     Ok(())
 }

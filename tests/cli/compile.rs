@@ -18,16 +18,6 @@ fn decisions_are_printed_and_the_program_is_named_after_the_model() {
 }
 
 #[test]
-fn the_same_model_gives_the_same_bytes() {
-    let folder = Folder::new();
-    folder.hec(&["compile", &model("cryptonets-mnist"), "-o", "a.hec"]).ok();
-    folder.hec(&["compile", &model("cryptonets-mnist"), "-o", "b.hec"]).ok();
-    folder.hec_with(&["compile", &model("cryptonets-mnist"), "-o", "c.hec"], &[("RAYON_NUM_THREADS", "1")]).ok();
-    assert!(folder.read("a.hec") == folder.read("b.hec"), "two compilations differ");
-    assert!(folder.read("a.hec") == folder.read("c.hec"), "the number of threads changes the program");
-}
-
-#[test]
 fn options_change_what_is_decided() {
     let folder = Folder::new();
     folder.write("small.onnx", small().bytes());

@@ -131,6 +131,8 @@ pub(super) fn replace(
     let (low, high) = (fitted.interval.lower(), fitted.interval.upper());
     let points = (0..=POINTS).map(|i| low + (high - low) * i as f64 / POINTS as f64);
     let largest_error = points.map(|x| (fitted.series.evaluate(x) - function.apply(x)).abs()).fold(0.0, f64::max);
+    let points = (0..=CURVE_POINTS).map(|i| low + (high - low) * i as f64 / CURVE_POINTS as f64);
+    let curve = points.map(|x| [x, function.apply(x), fitted.series.evaluate(x)]).collect();
     let replacement = Replacement {
         origin: site.origin.clone(),
         function: site.function.clone(),
@@ -143,9 +145,26 @@ pub(super) fn replace(
         error: (mean(squares), mean(size)),
         largest_error,
         escape: seen.escape_probability(&fitted.interval),
+        histogram: histogram(&seen),
+        curve,
     };
     Ok((y, x, replacement))
 }
 
+/// Shares of the operands in equal parts of what was seen.
+pub(super) fn histogram(seen: &Distribution) -> Vec<f64> {
+    let (low, high) = (seen.min().unwrap_or(0.0), seen.max().unwrap_or(0.0));
+    let mut shares = vec![0.0; HISTOGRAM_BINS];
+    for (x, share) in seen.points() {
+        let at = (x - low) / (high - low).max(f64::MIN_POSITIVE) * HISTOGRAM_BINS as f64;
+        shares[(at as usize).min(HISTOGRAM_BINS - 1)] += share;
+    }
+    shares
+}
+
+/// Parts of a histogram.
+const HISTOGRAM_BINS: usize = 32;
+/// Parts of a curve that is drawn.
+const CURVE_POINTS: usize = 96;
 /// Points at which the largest error is looked for.
 const POINTS: usize = 4096;

@@ -168,6 +168,10 @@ pub struct Replacement {
     pub largest_error: f64,
     /// The estimated probability that an operand leaves the fitted range, if it can be told.
     pub escape: Option<f64>,
+    /// Shares of the operands in equal parts of what was seen.
+    pub histogram: Vec<f64>,
+    /// Operand, function and polynomial, point by point across the fitted range; none where more than one number decides.
+    pub curve: Vec<[f64; 3]>,
 }
 
 /// The nodes of `graph` that need a replacement, and depend on an input.

@@ -93,6 +93,8 @@ pub(super) fn replace(
         error: (mean(squares), mean(size)),
         largest_error: largest,
         escape: None,
+        histogram: activation::histogram(&seen),
+        curve: Vec::new(),
     };
     Ok((y, x, replacement))
 }

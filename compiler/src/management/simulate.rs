@@ -27,6 +27,8 @@ pub struct Simulation {
     /// Predicted standard deviation of the outputs' errors that rounding the weights causes (part of the above), for the worst
     /// output.
     pub rounding: f64,
+    /// Predicted standard deviation of the error of each value of the graph, in units of the message.
+    pub errors: Vec<f64>,
     /// The value that needs the largest modulus.
     pub tightest: Requirement,
 }
@@ -95,7 +97,16 @@ pub fn simulate(
 ) -> Result<Simulation, Infeasible> {
     let Model { cost, rounding_factor } = model;
     let origin = Origin::from("");
-    let mut run = Run { plan, ranges, rounding_factor, origin, requirements: Vec::new(), work: Vec::new(), depth: 0 };
+    let mut run = Run {
+        plan,
+        ranges,
+        rounding_factor,
+        origin,
+        requirements: Vec::new(),
+        work: Vec::new(),
+        errors: Vec::new(),
+        depth: 0,
+    };
     let outputs = walk(graph, weights, plan, &mut run)?;
     let moduli = run.moduli()?;
     let special = run.special(&moduli);
@@ -110,7 +121,16 @@ pub fn simulate(
         rounding = rounding.max(value.rounding);
     }
     let tightest = run.tightest().unwrap_or(Requirement { origin: run.origin.clone(), depth: 0, bits: 0.0 });
-    Ok(Simulation { rescalings: run.depth, moduli, special, nanoseconds, precision, rounding, tightest })
+    Ok(Simulation {
+        rescalings: run.depth,
+        moduli,
+        special,
+        nanoseconds,
+        precision,
+        rounding,
+        errors: run.errors,
+        tightest,
+    })
 }
 
 #[derive(Clone, Debug)]
@@ -169,6 +189,8 @@ struct Run<'a> {
     origin: Origin,
     requirements: Vec<Requirement>,
     work: Vec<Work>,
+    /// For each node so far, the error of what was computed last for it.
+    errors: Vec<f64>,
     depth: usize,
 }
 
@@ -180,7 +202,15 @@ impl Run<'_> {
             return Err(Infeasible::Chain(requirement));
         }
         self.requirements.push(requirement);
-        Ok(value)
+        Ok(self.noted(value))
+    }
+
+    /// The error of the node so far.
+    fn noted(&mut self, value: Simulated) -> Simulated {
+        if let Some(last) = self.errors.last_mut() {
+            *last = value.error;
+        }
+        value
     }
 
     fn rescale_bits(&self, depth: usize) -> Option<f64> {
@@ -248,6 +278,7 @@ impl Target for Run<'_> {
 
     fn at(&mut self, origin: &Origin) {
         self.origin = origin.clone();
+        self.errors.push(0.0);
     }
 
     fn input(&mut self, node: Value, input: &slots::Input) -> Result<Simulated, Infeasible> {
@@ -322,7 +353,7 @@ impl Target for Run<'_> {
         let terms = f64::from(transformation.folds as u32).exp2();
         let added = self.key_switch(1) / x.state.bits.exp2() * (terms - 1.0).sqrt();
         let (error, rounding) = ((x.error * terms.sqrt()).hypot(added), x.rounding * terms.sqrt());
-        Ok(Simulated { error, rounding, ..x.clone() })
+        Ok(self.noted(Simulated { error, rounding, ..x.clone() }))
     }
 
     fn product(&mut self, node: Value, a: &Simulated, b: Option<&Simulated>) -> Result<Simulated, Infeasible> {
@@ -360,11 +391,11 @@ impl Target for Run<'_> {
         let largest = |part: fn(&Simulated) -> f64| operands.iter().map(part).fold(0.0, f64::max);
         let (error, rounding) = (largest(|x| x.error), largest(|x| x.rounding));
         let (bound, size) = (self.ranges.bound(node), self.ranges.size(node));
-        Ok(Simulated { state: operands[0].state.clone(), length, bound, size, error, rounding })
+        Ok(self.noted(Simulated { state: operands[0].state.clone(), length, bound, size, error, rounding }))
     }
 
     fn gather(&mut self, x: &Simulated, gather: &slots::Gather) -> Result<Simulated, Infeasible> {
-        Ok(Simulated { length: gather.indices.len(), ..x.clone() })
+        Ok(self.noted(Simulated { length: gather.indices.len(), ..x.clone() }))
     }
 
     fn refresh(
@@ -409,7 +440,7 @@ impl Target for Run<'_> {
         self.work.push(Work::Relinearize { depth, degree, count });
         let added = self.key_switch(degree - 1);
         let error = x.error.hypot(added / x.state.bits.exp2());
-        Ok(Simulated { state: State { degree: 1, ..x.state.clone() }, error, ..x.clone() })
+        Ok(self.noted(Simulated { state: State { degree: 1, ..x.state.clone() }, error, ..x.clone() }))
     }
 
     fn rescale(&mut self, x: &Simulated) -> Result<Simulated, Infeasible> {

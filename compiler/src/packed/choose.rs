@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use hec_ir::matrix::BlockMatrix;
 use hec_ir::parameters::Ring;
-use hec_ir::slots::LinearMap;
+use hec_ir::slots::{Fold, LinearMap, Packed};
 
 use super::Placement;
 use super::candidates;
@@ -138,6 +138,10 @@ impl Search<'_> {
         if let Some(&cost) = self.known.get(&key) {
             return cost;
         }
+        if choices(&terms[term].1, from, to) > MAX_CHOICES {
+            self.known.insert(key, f64::INFINITY);
+            return f64::INFINITY;
+        }
         let map = LinearMap::new(terms[term].1.clone(), bias.clone(), from.0.clone(), to.0.clone(), to.1);
         let price = |map| transformation::nanoseconds(&map, self.cost, self.shape, LIMBS);
         let cost = map.map_or(f64::INFINITY, price);
@@ -162,4 +166,23 @@ fn structure(matrix: &BlockMatrix<f64>) -> u64 {
         pattern.hash(&mut hasher);
     }
     hasher.finish()
+}
+
+/// Layouts in which a map has more choices between diagonals are not looked at: counting them would take a second.
+const MAX_CHOICES: usize = 1 << 24;
+
+/// How many choices there are, about: each weight lies wherever its column does, for each place that needs a sum of its row.
+fn choices(matrix: &BlockMatrix<f64>, from: &Placement, to: &Placement) -> usize {
+    let places = |layout: &Packed, every: usize| {
+        let table = layout.table();
+        let used =
+            table.iter().enumerate().filter(|(slot, entry)| **entry != 0 && slot % layout.period() < every).count();
+        used.div_ceil(layout.elements().max(1))
+    };
+    let summed = match to.1 {
+        Fold::Full { period } => period,
+        Fold::None | Fold::Window { .. } => to.0.period(),
+    };
+    let (sources, targets) = (places(&from.0, from.0.period()), places(&to.0, summed));
+    matrix.multiply_adds().saturating_mul(sources).saturating_mul(targets)
 }

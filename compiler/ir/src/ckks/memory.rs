@@ -10,6 +10,12 @@ use crate::graph::Value;
 /// elementwise operation frees those of its operands that nobody else holds one by one, and a combine reuses their memory
 /// where the kernel reads all columns before it writes a row ([`crate::matrix::BlockShape::works_in_place`]).
 pub fn peak_ciphertext_bytes(circuit: &Circuit) -> u64 {
+    peak_bytes_by_node(circuit).into_iter().max().unwrap_or(0)
+}
+
+/// The same for each node: bytes of the ciphertexts that are alive at once while it is computed, at the most.
+pub fn peak_bytes_by_node(circuit: &Circuit) -> Vec<u64> {
+    let mut peaks = Vec::with_capacity(circuit.len());
     let mut memory = Memory::default();
     let mut uses = circuit.use_counts();
     let mut arrays: Vec<Vec<usize>> = vec![Vec::new(); circuit.len()];
@@ -18,6 +24,7 @@ pub fn peak_ciphertext_bytes(circuit: &Circuit) -> u64 {
         arrays[value.index()] = memory.allocate(circuit.ty(value).length, bytes(value));
     }
     for (value, node) in circuit.nodes() {
+        memory.peak = memory.live;
         let mut taken: Vec<Vec<usize>> = Vec::new();
         for operand in node.operands() {
             let left = &mut uses[operand.index()];
@@ -88,8 +95,9 @@ pub fn peak_ciphertext_bytes(circuit: &Circuit) -> u64 {
         } else {
             arrays[value.index()] = result;
         }
+        peaks.push(memory.peak);
     }
-    memory.peak
+    peaks
 }
 
 /// Bytes of one ciphertext of type `ty`.

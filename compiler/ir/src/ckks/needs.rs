@@ -84,8 +84,13 @@ pub struct OpCounts {
 
 /// Counts what `circuit` does.
 pub fn counts(circuit: &Circuit) -> OpCounts {
+    counts_of(circuit, circuit.nodes().map(|(value, _)| value))
+}
+
+/// Counts what the nodes that make `values` do.
+pub fn counts_of(circuit: &Circuit, values: impl IntoIterator<Item = Value>) -> OpCounts {
     let mut total = OpCounts::default();
-    for (_, node) in circuit.nodes() {
+    for node in values.into_iter().map(|value| circuit.node(value)) {
         let length = node.ty().length;
         match node.op() {
             Op::Combine(combine) => total.scalar_products += combine.matrix.multiply_adds(),

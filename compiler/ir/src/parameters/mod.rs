@@ -5,13 +5,17 @@
 //! that it is held to. Distributions are fixed: a dense ternary secret, errors of standard deviation
 //! [`ERROR_STD`].
 
+mod estimates;
 mod primes;
 mod ring;
 mod security;
+mod statement;
 
+pub use estimates::{ATTACK_COST_MODEL, ESTIMATOR, Estimate, estimates};
 pub use primes::{PrimeSearch, is_prime, ntt_primes};
 pub use ring::{Ring, RingType};
 pub use security::{ERROR_STD, MAX_LOG_N, MIN_LOG_N, Security, TABLE_NAME, max_log_qp};
+pub use statement::{SECRET, Statement};
 
 use std::fmt;
 use std::sync::Arc;
@@ -272,6 +276,18 @@ mod tests {
         let odd = Literal { moduli: vec![modulus], special_primes: vec![], ..parameters.literal().clone() };
         let reason = "it is not 1 modulo 4N, as the conjugate-invariant ring needs";
         assert_eq!(Parameters::new(odd), Err(ParameterError::Modulus { modulus, reason }));
+    }
+
+    #[test]
+    fn statements_are_recomputed_from_the_table() {
+        let parameters = Parameters::new(literal(13, &[49, 40, 40], &[])).expect("129 bits fit");
+        let statement = Statement::of(&parameters).expect("it holds");
+        assert_eq!((statement.security, statement.allowed), (Security::Bits128, 214));
+        // 129 bits are within the 147 of 192 bits of security, not within the 114 of 256.
+        assert_eq!((statement.reached, statement.allowed_at_half), (Security::Bits192, Some(106)));
+        assert_eq!(statement.attacks.first().map(|attack| (attack.attack, attack.log2_cost)), Some(("bdd", 193.3)));
+        let unchecked = Parameters::insecure_for_tests(literal(12, &[49, 40, 40], &[])).expect("sound");
+        assert!(matches!(Statement::of(&unchecked), Err(ParameterError::Insecure { allowed: 106, .. })));
     }
 
     #[test]

@@ -1,0 +1,144 @@
+//! `hec verify`: what is stated is recomputed, and what does not hold is refused.
+
+use hec::Program;
+use hec::ir::parameters::PrimeSearch;
+
+use crate::common::small;
+use crate::process::{Folder, model};
+
+/// Magic, version and digest.
+const HEADER: usize = 44;
+
+fn compiled() -> (Folder, Vec<u8>) {
+    let folder = Folder::new();
+    folder.write("small.onnx", small().bytes());
+    folder.hec(&["compile", "small.onnx"]).ok();
+    let bytes = folder.read("small.hec");
+    (folder, bytes)
+}
+
+fn varint(mut number: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while number >= 0x80 {
+        bytes.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+    bytes
+}
+
+/// The same file with more fields for its parameters (protobuf adds them to those that are there), and a digest that fits.
+fn edited(bytes: &[u8], fields: &[u8]) -> Vec<u8> {
+    let parameters = [&[0x0a][..], &varint(fields.len() as u64), fields].concat();
+    let body = [&bytes[HEADER..], &parameters].concat();
+    [&bytes[..12], blake3::hash(&body).as_bytes(), &body].concat()
+}
+
+/// `count` more special primes of `bits` bits.
+fn more_primes(bytes: &[u8], bits: u32, count: usize) -> Vec<u8> {
+    let parameters = Program::from_bytes(bytes).unwrap().parameters().clone();
+    let taken = [parameters.moduli(), parameters.special_primes()].concat();
+    let mut search = PrimeSearch::for_ring(parameters.ring());
+    let primes = std::iter::from_fn(|| search.take(bits)).filter(|prime| !taken.contains(prime));
+    let fields: Vec<u8> = primes.take(count).flat_map(|prime| [vec![0x18], varint(prime)].concat()).collect();
+    edited(bytes, &fields)
+}
+
+#[test]
+fn what_holds_is_stated_in_full() {
+    let (folder, _) = compiled();
+    let said = folder.hec(&["verify", "small.hec"]).ok().stdout;
+    for part in [
+        "128 bits of security hold",
+        "uniform over {-1, 0, 1}",
+        "3.19",
+        "log2(QP)",
+        "eprint 2024/463",
+        "MATZOV",
+        "the same",
+    ] {
+        assert!(said.contains(part), "expected {part:?} in {said}");
+    }
+    let json = folder.hec(&["verify", "small.hec", "--json"]).json();
+    assert_eq!((&json["holds"], &json["stated"]), (&true.into(), &true.into()));
+    let statement = &json["statement"];
+    assert_eq!((&statement["security"], &statement["error_std"]), (&128.into(), &3.19.into()));
+    assert!(statement["log_qp"].as_f64().unwrap() <= statement["allowed_log_qp"].as_f64().unwrap());
+    let cheapest = statement["estimates"]["attacks"][0]["log2_cost"].as_f64().unwrap();
+    assert!((127.9..270.0).contains(&cheapest), "{cheapest}");
+    let program = Program::from_bytes(&folder.read("small.hec")).unwrap();
+    assert_eq!(statement["log_n"], program.parameters().log_n());
+}
+
+#[test]
+fn evaluation_keys_have_moduli_of_their_own() {
+    let folder = Folder::new();
+    folder.hec(&["compile", &model("cryptonets-mnist"), "--layout", "packed", "-o", "packed.hec"]).ok();
+    let json = folder.hec(&["verify", "packed.hec", "--json"]).json();
+    let keys = json["statement"]["keys"].as_array().unwrap();
+    assert!(keys.iter().any(|key| key["kind"] == "rotation" && key["count"].as_u64() > Some(1)), "{keys:?}");
+    let largest = json["statement"]["log_qp"].as_f64().unwrap();
+    assert!(keys.iter().all(|key| key["log_qp"].as_f64().unwrap() <= largest + 0.001), "{keys:?}");
+}
+
+/// With a digest that fits: whoever edits a file can compute it.
+#[test]
+fn a_larger_modulus_is_refused() {
+    let (folder, bytes) = compiled();
+    folder.write("large.hec", more_primes(&bytes, 49, 6));
+    folder.hec(&["verify", "large.hec"]).error_with(&["large.hec", "too large for 128 bits of security", "2024/463"]);
+    folder.hec(&["verify", "large.hec", "--json"]).error_with(&["large.hec", "too large for 128 bits of security"]);
+}
+
+#[test]
+fn a_claim_of_more_security_is_refused() {
+    let folder = Folder::new();
+    // 128 bits of security are all that these primes give.
+    folder.write("small.onnx", small().bytes());
+    folder.write("p.json", r#"{"poly_modulus_degree": 8192, "coeff_modulus": [50, 50, 50, 50]}"#);
+    folder.hec(&["compile", "small.onnx", "--params", "p.json"]).ok();
+    folder.write("bold.hec", edited(&folder.read("small.hec"), &[[0x20].as_slice(), &varint(256)].concat()));
+    folder.hec(&["verify", "bold.hec"]).error_with(&["bold.hec", "too large for 256 bits of security", "114 bits"]);
+}
+
+/// What the table still allows is not what the file states.
+#[test]
+fn parameters_edited_within_the_table_contradict_the_statement() {
+    let folder = Folder::new();
+    folder.write("small.onnx", small().bytes());
+    folder.write("p.json", r#"{"poly_modulus_degree": 16384, "coeff_modulus": [50, 50, 50, 50]}"#);
+    folder.hec(&["compile", "small.onnx", "--params", "p.json"]).ok();
+    folder.hec(&["verify", "small.hec"]).ok();
+    folder.write("other.hec", more_primes(&folder.read("small.hec"), 49, 1));
+    folder.hec(&["verify", "other.hec"]).error_with(&["other.hec", "does not hold", "log_", "compile the model again"]);
+}
+
+#[test]
+fn statements_that_say_otherwise_are_refused() {
+    let (folder, bytes) = compiled();
+    let program = Program::from_bytes(&bytes).unwrap();
+    let statement = program.annotation("security").unwrap().to_owned();
+    let with = |text: &str| {
+        folder.write("stated.hec", program.clone().with_annotation("security", text).to_bytes());
+        folder.hec(&["verify", "stated.hec"])
+    };
+    with(&statement).ok();
+    with(&statement.replace("\"security\":128", "\"security\":256")).error_with(&["\"security\" is stated as 256"]);
+    with(&statement.replacen('{', "{\"audited\":true,", 1)).error_with(&["\"audited\""]);
+    with("{}").error_with(&["does not hold"]);
+    with("[]").error_with(&["does not hold"]);
+    with("{").error_with(&["no JSON"]);
+    // The library writes none.
+    let model = hec::import(&small().bytes(), &hec::ImportOptions::default()).unwrap();
+    folder.write("plain.hec", hec::compile(&model, &hec::Options::default()).unwrap().program.to_bytes());
+    assert_eq!(folder.hec(&["verify", "plain.hec", "--json"]).json()["stated"], false);
+}
+
+#[test]
+fn what_is_no_program_promises_nothing() {
+    let (folder, bytes) = compiled();
+    folder.hec(&["verify", "small.onnx"]).error_with(&["small.onnx", "compile it first"]);
+    folder.write("cut.hec", &bytes[..bytes.len() / 2]);
+    folder.hec(&["verify", "cut.hec"]).error_with(&["cut.hec", "damaged"]);
+    folder.hec(&["verify", "absent.hec"]).error_with(&["absent.hec", "cannot be read"]);
+}
