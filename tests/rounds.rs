@@ -35,6 +35,8 @@ fn compiled(model: &TensorGraph, layout: LayoutChoice, blind: bool) -> Program {
         blind,
         layout,
         batch: Some(if layout == LayoutChoice::Packed { 1 } else { 4096 }),
+        // The prediction adds up the worst error of every round.
+        precision: if layout == LayoutChoice::Packed { 10.0 } else { 4.0 },
         ..Options::default()
     };
     hec::compile(model, &options).unwrap().program
@@ -67,7 +69,8 @@ fn a_network_with_depthwise_convolutions_runs_exactly_packed() {
     assert_eq!(program.rounds().len(), 8);
     // ReLU6 does not commute with factors.
     assert!(program.blinded_rounds().is_empty());
-    assert_eq!(multiplicative_depth(program.circuit()).into_iter().max(), Some(1));
+    // Projection, shortcut and expansion lie between two activations.
+    assert_eq!(multiplicative_depth(program.circuit()).into_iter().max(), Some(3));
     let found = run(&program, "he-ckks", 2);
     assert!(found.bytes.rounds_down > 0 && found.bytes.rounds_up > 0);
     let difference = largest_difference(&found, &plain(&model, 2));
@@ -80,7 +83,7 @@ fn the_same_in_batches_on_the_plain_circuit() {
     let program = compiled(&model, LayoutChoice::Batch, true);
     assert_eq!(counts(program.circuit()).key_switches, 0);
     let difference = largest_difference(&run(&program, "plain-circuit", 3), &plain(&model, 3));
-    assert!(difference < 1.0 / 256.0, "{difference}");
+    assert!(difference < 1.0 / 16.0, "{difference}");
 }
 
 #[test]
