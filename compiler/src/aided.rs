@@ -3,7 +3,7 @@
 //! What encrypted arithmetic cannot compute, the client can: the server sends it the operands, the client decrypts, computes the function
 //! exactly, encrypts the results at the top level, and the run goes on (client-aided activations, as nGraph-HE has them). [`split`] cuts
 //! a model there. What the client computes between two layers is one *round*; the server's part gets an output for each value
-//! that the client needs, and an input for each that comes back, so passes, packing and ranges see a model like any other. [`weave`] then
+//! that the client needs, and an input for each that comes back, so passes, packing and ranges see a model like any other. Weaving then
 //! makes one graph of it again, in which a [`slots::Refresh`] stands between them.
 //!
 //! Operands are blinded, where the function commutes with positive factors ([`Round::groups`]): the server multiplies them by random

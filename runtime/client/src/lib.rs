@@ -1,6 +1,6 @@
 //! The client of encrypted inference: keys, encryption, decryption, and queries to a server.
 //!
-//! All that it knows of a model is its [`Contract`](hec_ir::program::Contract), the client file that `hec compile` writes. It
+//! All that it knows of a model is its [`Contract`], the client file that `hec compile` writes. It
 //! depends on neither the compiler nor the evaluator.
 //!
 //! | module | answers |
