@@ -213,6 +213,7 @@ fn the_search_is_as_good_as_an_exhaustive_one_on_a_small_graph() {
                         relinearize_after: bit(2),
                         rescale_after: bit(3),
                     }],
+                    blind_bits: 0,
                     fold_first: Vec::new(),
                 };
                 let Ok(other) = management::simulate(&slots, &weights, &ranges, &plan, model) else { continue };

@@ -39,6 +39,8 @@ pub struct Plan {
     pub waterline: f64,
     /// What is done around each product, in the order of the graph.
     pub products: Vec<ProductPolicy>,
+    /// log2 of the scale of random factors around rounds with the client.
+    pub blind_bits: i32,
     /// For each transform, in the order of the graph, whether it is folded before it is rescaled: dearer, and more precise.
     pub fold_first: Vec<bool>,
 }
@@ -232,7 +234,7 @@ pub fn walk<T: Target>(
             Op::Blind(blind) => {
                 let x = walk.values[operands[0].index()].clone();
                 let x = walk.reduced(&x, false, true)?;
-                let scale = walk.towards_power_of_two(&x, BLIND_WEIGHT_BITS);
+                let scale = walk.towards_power_of_two(&x, plan.blind_bits);
                 let y = walk.target.blind(value, &x, blind, &scale)?;
                 walk.reduced(&y, false, true)?
             }
@@ -256,13 +258,15 @@ pub fn product_count(graph: &SlotGraph) -> usize {
     graph.nodes().filter(|(_, node)| matches!(node.op(), Op::Square | Op::Multiply)).count()
 }
 
+/// Whether `graph` has random factors.
+pub fn has_blinds(graph: &SlotGraph) -> bool {
+    graph.nodes().any(|(_, node)| matches!(node.op(), Op::Blind(_)))
+}
+
 /// Number of transforms in `graph`: the length of [`Plan::fold_first`].
 pub fn transform_count(graph: &SlotGraph) -> usize {
     graph.nodes().filter(|(_, node)| matches!(node.op(), Op::Transform(_))).count()
 }
-
-/// log2 of the scale of random factors. What rounding does to a factor is done to its reciprocal as well, but for the rounding of that.
-const BLIND_WEIGHT_BITS: i32 = 22;
 
 /// For combines that a plan does not name.
 const DEFAULT_WEIGHT_BITS: i32 = 12;

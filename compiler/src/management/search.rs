@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use super::simulate::{Infeasible, PRIME_BITS};
 use super::{
-    Chain, Model, Plan, ProductPolicy, Simulation, combine_count, product_count, rounding, simulate, transform_count,
+    Chain, Model, Plan, ProductPolicy, Simulation, combine_count, has_blinds, product_count, rounding, simulate, transform_count,
 };
 use crate::aided;
 use crate::cost::CostModel;
@@ -161,6 +161,9 @@ const INPUT_BITS: std::ops::RangeInclusive<i32> = 16..=60;
 const WEIGHT_BITS: std::ops::RangeInclusive<i32> = 4..=22;
 const WATERLINES: std::ops::RangeInclusive<i32> = 12..=60;
 const RESCALE_BITS: std::ops::RangeInclusive<i32> = 22..=49;
+/// Scales of random factors; below, their rounding shows at any precision worth asking for.
+const BLIND_BITS: std::ops::RangeInclusive<i32> = 16..=44;
+const START_BLIND_BITS: i32 = 26;
 
 /// Finds a plan for `graph`. Deterministic: coordinate descent from a grid of starts, ring degree by ring degree, and at each the
 /// ring types of the goal; the cheapest for each slot of a full batch is taken; then as much precision as the same cost allows. What the rounded weights do to the outputs is then measured on samples; if it is more
@@ -209,6 +212,7 @@ fn search_once(
         products: product_count(graph),
         combines: combine_count(graph),
         transforms: transform_count(graph),
+        blinds: has_blinds(graph),
     };
     let searched = goal.log_n.map_or(MIN_SEARCHED_LOG_N..=MAX_LOG_N, |log_n| log_n..=log_n);
     let degrees = goal.explicit.as_ref().map_or(searched, |e| e.log_n..=e.log_n);
@@ -279,6 +283,7 @@ struct Space<'a> {
     products: usize,
     combines: usize,
     transforms: usize,
+    blinds: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -413,6 +418,7 @@ impl Space<'_> {
                             weight_bits: vec![weight_bits + slotwise; self.combines],
                             waterline,
                             products: vec![policy; self.products],
+                            blind_bits: START_BLIND_BITS,
                             fold_first: vec![false; self.transforms],
                         });
                     }
@@ -454,7 +460,7 @@ impl Space<'_> {
     }
 
     fn coordinates(&self) -> usize {
-        5 + self.combines + self.products + self.transforms
+        5 + self.combines + self.products + self.transforms + usize::from(self.blinds)
     }
 
     fn neighbours(&self, plan: &Plan, coordinate: usize) -> Vec<Plan> {
@@ -479,6 +485,9 @@ impl Space<'_> {
             other if other < 5 + self.combines => {
                 self.weight_bits().map(|bits| with(&|p| p.weight_bits[other - 5] = bits)).collect()
             }
+            other if other == 5 + self.combines + self.products + self.transforms => {
+                BLIND_BITS.map(|bits| with(&|p| p.blind_bits = bits)).collect()
+            }
             other if other >= 5 + self.combines + self.products => {
                 let index = other - 5 - self.combines - self.products;
                 vec![with(&|p| p.fold_first[index] = !p.fold_first[index])]
@@ -494,7 +503,7 @@ impl Space<'_> {
         let limit = scored.simulation.nanoseconds * 1.001;
         loop {
             let mut improved = false;
-            for coordinate in (0..4).chain(5..5 + self.combines) {
+            for coordinate in (0..4).chain(5..5 + self.combines).chain(self.blinds.then(|| self.coordinates() - 1)) {
                 for neighbour in self.neighbours(&plan, coordinate) {
                     if let Ok(found) = self.score(&neighbour)
                         && found.excess == 0.0
