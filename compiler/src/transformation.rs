@@ -6,6 +6,7 @@ use std::sync::Arc;
 use hec_ir::slots::{LinearMap, baby_and_giant_steps};
 
 use crate::cost::{CostModel, Rotations, Shape};
+use crate::weights::RowNorms;
 
 /// What is asked of a linear map often.
 #[derive(Clone, Debug)]
@@ -14,8 +15,8 @@ pub struct Transformation {
     pub map: Arc<LinearMap>,
     /// The largest weight.
     pub largest: f64,
-    /// The largest 2-norm of a row of the matrix.
-    pub row_norm: f64,
+    /// The 2-norms of the matrix's rows.
+    pub row_norms: RowNorms,
     /// The most diagonals of one vector of the result.
     pub diagonals: usize,
     /// Rotations of its fold.
@@ -36,7 +37,7 @@ impl Transformation {
         map.steps().iter().for_each(|([to, _], steps)| diagonals[*to] += steps.len());
         Self {
             largest,
-            row_norm: squares.into_iter().fold(0.0, f64::max).sqrt(),
+            row_norms: RowNorms::of(&squares),
             diagonals: diagonals.into_iter().max().unwrap_or(0),
             folds: map.fold().steps(map.period()).len(),
             splits: splits(map),

@@ -39,8 +39,29 @@ pub struct Matrix {
     shape: BlockShape,
     largest: f64,
     integral: bool,
-    row_norm: f64,
+    row_norms: RowNorms,
     row_weights: usize,
+}
+
+/// The 2-norms of a matrix's rows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RowNorms {
+    /// Of the row that enlarges errors most.
+    pub largest: f64,
+    /// The root mean square over the rows.
+    pub mean: f64,
+}
+
+impl RowNorms {
+    /// From the squares of the norms.
+    pub(crate) fn of(squares: &[f64]) -> Self {
+        let mean = squares.iter().sum::<f64>() / squares.len().max(1) as f64;
+        Self { largest: squares.iter().copied().fold(0.0, f64::max).sqrt(), mean: mean.sqrt() }
+    }
+
+    fn uniform(norm: f64) -> Self {
+        Self { largest: norm, mean: norm }
+    }
 }
 
 impl Weights {
@@ -62,7 +83,7 @@ impl Weights {
                 shape,
                 largest,
                 integral: integral && largest < 256.0,
-                row_norm: squares.iter().copied().fold(0.0, f64::max).sqrt(),
+                row_norms: RowNorms::of(&squares),
                 row_weights: counts.into_iter().max().unwrap_or(0),
                 matrix,
                 bias,
@@ -119,13 +140,13 @@ impl Weights {
         }
     }
 
-    /// The largest 2-norm of a row: how much independent errors grow.
-    pub fn row_norm(&self) -> f64 {
+    /// The 2-norms of rows: how much independent errors grow.
+    pub fn row_norms(&self) -> RowNorms {
         match self {
-            Self::Identity => 1.0,
-            Self::Uniform(u) => u.weight.abs(),
-            Self::Matrix(m) => m.row_norm,
-            Self::Transformation(t) => t.row_norm,
+            Self::Identity => RowNorms::uniform(1.0),
+            Self::Uniform(u) => RowNorms::uniform(u.weight.abs()),
+            Self::Matrix(m) => m.row_norms,
+            Self::Transformation(t) => t.row_norms,
         }
     }
 

@@ -9,7 +9,7 @@ use crate::cost::{CostModel, Shape};
 use crate::noise;
 use crate::ranges::Ranges;
 use crate::transformation::Transformation;
-use crate::weights::Weights;
+use crate::weights::{RowNorms, Weights};
 
 /// What a plan would come to, without a prime or a weight being touched.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,6 +74,18 @@ pub(super) fn needed_bits(scale: f64, bound: f64) -> f64 {
     scale + bound.max(f64::MIN_POSITIVE).log2().max(0.0) + HEADROOM_BITS
 }
 
+/// Which values lead to a round with the client.
+fn before_rounds(graph: &SlotGraph) -> Vec<bool> {
+    let mut before = vec![false; graph.len()];
+    let nodes: Vec<_> = graph.nodes().collect();
+    for (value, node) in nodes.into_iter().rev() {
+        if before[value.index()] || matches!(node.op(), slots::Op::Refresh(_)) {
+            node.operands().iter().for_each(|operand| before[operand.index()] = true);
+        }
+    }
+    before
+}
+
 /// What a simulation is judged by.
 #[derive(Clone, Copy, Debug)]
 pub struct Model<'a> {
@@ -100,6 +112,7 @@ pub fn simulate(
     let mut run = Run {
         plan,
         ranges,
+        averaged: before_rounds(graph),
         rounding_factor,
         origin,
         requirements: Vec::new(),
@@ -185,6 +198,7 @@ impl Work {
 struct Run<'a> {
     plan: &'a Plan,
     ranges: &'a Ranges,
+    averaged: Vec<bool>,
     rounding_factor: f64,
     origin: Origin,
     requirements: Vec<Requirement>,
@@ -203,6 +217,12 @@ impl Run<'_> {
         }
         self.requirements.push(requirement);
         Ok(self.noted(value))
+    }
+
+    /// How much a linear map enlarges errors. At the outputs the worst element counts. Before a round with the client it is the average
+    /// over the elements: the next layer adds them up, and the worst ones of a dozen layers in a row never meet.
+    fn growth(&self, node: Value, norms: RowNorms) -> f64 {
+        if self.averaged[node.index()] { norms.mean } else { norms.largest }
     }
 
     /// The error of the node so far.
@@ -309,8 +329,8 @@ impl Target for Run<'_> {
         self.work.push(Work::Combine { depth: x.state.depth, degree: x.state.degree, weight_bits, shape });
         let state = State { scale: x.state.scale.times(scale), bits: x.state.bits + bits, ..x.state.clone() };
         let rounding = (weights.rounded_weights() as f64 / 12.0).sqrt() / bits.exp2() * x.size;
-        let error = (x.error * weights.row_norm()).hypot(rounding * self.rounding_factor);
-        let rounding = (x.rounding * weights.row_norm()).hypot(rounding);
+        let error = (x.error * self.growth(node, weights.row_norms())).hypot(rounding * self.rounding_factor);
+        let rounding = (x.rounding * self.growth(node, weights.row_norms())).hypot(rounding);
         let (bound, size) = match weights {
             Weights::Identity => (x.bound, x.size),
             // A term of a sum, before the others are added.
@@ -341,10 +361,11 @@ impl Target for Run<'_> {
         let switching = self.key_switch(1) * (transformation.diagonals as f64).sqrt() / state.bits.exp2();
         // Baby steps are multiplied by the diagonals before they are divided by the special primes: their errors grow as the operand's do.
         let operand = x.error.hypot(self.undivided_key_switch() / x.state.bits.exp2());
-        let error = (operand * transformation.row_norm / parts).hypot(encoding).hypot(switching);
+        let growth = self.growth(node, transformation.row_norms);
+        let error = (operand * growth / parts).hypot(encoding).hypot(switching);
         let (bound, size) = (self.ranges.bound(node), self.ranges.size(node));
         let length = transformation.map.to().vectors();
-        let rounding = x.rounding * transformation.row_norm / parts;
+        let rounding = x.rounding * growth / parts;
         self.require(Simulated { state, length, bound, size, error, rounding })
     }
 
