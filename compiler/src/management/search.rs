@@ -11,7 +11,8 @@ use rayon::prelude::*;
 
 use super::simulate::{Infeasible, PRIME_BITS};
 use super::{
-    Chain, Model, Plan, ProductPolicy, Simulation, combine_count, has_blinds, product_count, rounding, simulate, transform_count,
+    Chain, Model, Plan, ProductPolicy, Simulation, combine_count, has_blinds, product_count, rounding, simulate,
+    transform_count,
 };
 use crate::aided;
 use crate::cost::CostModel;

@@ -440,18 +440,20 @@ impl Target for Run<'_> {
         self.require(Simulated { state, length, bound, size, error, rounding: largest(|x| x.rounding) })
     }
 
-    /// Errors are counted as if the factors were one: those that are added between them and their reciprocals become smaller.
+    /// Errors are counted as if the factors were one: those that are added between them and their reciprocals become smaller. What
+    /// rounding does to a reciprocal is multiplied by a value that is larger by the factor.
     fn blind(
         &mut self,
         node: Value,
         x: &Simulated,
-        _blind: &slots::Blind,
+        blind: &slots::Blind,
         scale: &Scale,
     ) -> Result<Simulated, Infeasible> {
         self.work.push(Work::Blind { depth: x.state.depth, count: x.length });
         let bits = self.bits(scale);
         let state = State { scale: x.state.scale.times(scale), bits: x.state.bits + bits, ..x.state.clone() };
-        let error = x.error.hypot(noise::encoding(self.plan.ring) / bits.exp2() * x.size);
+        let factor = if blind.inverse { slots::Blind::mean_factor() } else { 1.0 };
+        let error = x.error.hypot(noise::encoding(self.plan.ring) / bits.exp2() * x.size * factor);
         let (bound, size) = (self.ranges.bound(node), self.ranges.size(node));
         self.require(Simulated { state, error, bound, size, ..x.clone() })
     }

@@ -76,6 +76,12 @@ impl Blind {
     /// Factors lie between 1 and 2 to this power, evenly by their logarithm.
     pub const BITS: i32 = 6;
 
+    /// The root mean square of factors that are spread evenly by their logarithm: `sqrt((4^BITS - 1) / (2 ln 2^BITS))`.
+    pub fn mean_factor() -> f64 {
+        let largest = f64::from(Self::BITS).exp2();
+        ((largest * largest - 1.0) / (2.0 * largest.ln())).sqrt()
+    }
+
     /// For the text form and the file.
     pub(crate) fn attributes(&self, to: Attributes) -> Attributes {
         let named = to.with_int("round", self.round as i64).with_text("port", self.port.as_str());
