@@ -4,12 +4,16 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 
 use common::repository;
 use hec::ir::ckks::{counts, multiplicative_depth};
 use hec::ir::tensor::TensorGraph;
-use hec::{Activations, ImportOptions, LayoutChoice, Options, Outcome, Port, Program, SampleBatch, Silent};
+use hec::{
+    Activations, ImportOptions, LayoutChoice, Options, Outcome, Port, Program, RoundDecision, SampleBatch, Silent,
+};
+use ndarray::ArrayD;
+use ndarray_npy::NpzReader;
 
 /// Numbers that look like pixels, the same in every run.
 fn pixels(count: usize) -> Vec<f64> {
@@ -95,5 +99,50 @@ fn random_factors_come_out_again() {
         assert_eq!(program.blinded_rounds().len(), if blind { 2 } else { 0 });
         let difference = largest_difference(&run(&program, "he-ckks", 2), &plain(&model, 2));
         assert!(difference < 1.0 / 512.0, "blind {blind}: {difference}");
+    }
+}
+
+/// The committed network of 19 ReLU and 9 residual sums.
+#[test]
+fn a_deep_residual_network_runs_exactly_packed() {
+    let bytes = fs::read(repository("models/resnet20-cifar10.onnx")).unwrap();
+    let model = hec::import(&bytes, &ImportOptions::default()).unwrap();
+    let mut npz =
+        NpzReader::new(File::open(repository("tests/fixtures/onnxruntime/resnet20-cifar10.npz")).unwrap()).unwrap();
+    let mut values = |name: &str| -> Vec<f64> {
+        let array: ArrayD<f32> = npz.by_name(name).unwrap();
+        array.into_iter().map(f64::from).collect()
+    };
+    let (images, expected) = (values("input"), values("output"));
+    let name = Port::inputs_of(&model)[0].name.clone();
+    let options = Options {
+        calibration: BTreeMap::from([(name.clone(), images[..4 * 3 * 32 * 32].to_vec())]),
+        activations: Activations::Client,
+        layout: LayoutChoice::Packed,
+        precision: 12.5,
+        batch: Some(1),
+        // Weights are encoded when they are used.
+        memory: Some(1 << 30),
+        ..Options::default()
+    };
+    let compiled = hec::compile(&model, &options).unwrap();
+    let program = &compiled.program;
+    let circuit = program.circuit();
+    let found = counts(circuit);
+    assert_eq!(program.rounds().len(), 19);
+    assert_eq!(program.blinded_rounds().len(), 19);
+    assert_eq!((found.products, found.rotations, found.key_switches), (0, 1142, 1142));
+    assert_eq!(circuit.context().ring_degree(), 1 << 13);
+    let image = SampleBatch { values: images[..3 * 32 * 32].to_vec(), samples: 1 };
+    let outcome = hec::backend("he-ckks").unwrap().run(program, &BTreeMap::from([(name, image)]), &Silent).unwrap();
+    let logits: Vec<f64> = outcome.outputs.values().flatten().copied().collect();
+    let error = logits.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    assert!(error < 1e-2 && logits.len() == 10, "{error}");
+    // What the compiler said is what was sent, but for headers.
+    let total = |part: fn(&RoundDecision) -> u64| compiled.decisions.rounds.iter().map(part).sum::<u64>();
+    for (said, sent) in
+        [(total(|round| round.down), outcome.bytes.rounds_down), (total(|round| round.up), outcome.bytes.rounds_up)]
+    {
+        assert!(said <= sent && sent < said + said / 50, "{said} said, {sent} sent");
     }
 }

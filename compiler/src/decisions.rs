@@ -56,8 +56,8 @@ pub struct Decisions {
     pub public: Vec<Port>,
     /// What the server computes from them in the clear.
     pub public_work: Vec<ClientWork>,
-    /// What the client computes in the middle of a run, round by round, and whether its operands are blinded.
-    pub rounds: Vec<(Vec<ClientWork>, bool)>,
+    /// What the client computes in the middle of a run, round by round.
+    pub rounds: Vec<RoundDecision>,
     /// What is left to the client after decryption.
     pub client: Vec<ClientWork>,
     /// What the client decrypts.
@@ -118,6 +118,38 @@ pub struct LayerDecision {
     pub tiles: usize,
 }
 
+/// A round with the client.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RoundDecision {
+    /// What the client computes.
+    pub work: Vec<ClientWork>,
+    /// Whether random factors hide how large its operands are.
+    pub blinded: bool,
+    /// Bytes of the ciphertexts of one batch that the client decrypts, but for headers.
+    pub down: u64,
+    /// Bytes of those that it encrypts: one polynomial each, the other is a seed.
+    pub up: u64,
+}
+
+impl RoundDecision {
+    fn all(program: &Program) -> Vec<Self> {
+        let (circuit, blinded) = (program.circuit(), program.blinded_rounds());
+        let rounds = program.rounds().iter().zip(program.exchanges()).enumerate();
+        rounds
+            .map(|(number, (round, exchange))| Self {
+                work: round.work(),
+                blinded: blinded.contains(&number),
+                down: (exchange.operands.iter())
+                    .map(|sent| ckks::sent_bytes(circuit, sent.ty.level, (sent.ty.degree + 1) * sent.ty.length))
+                    .sum(),
+                up: (exchange.results.iter())
+                    .map(|reply| ckks::sent_bytes(circuit, reply.level, reply.layout.array_length()))
+                    .sum(),
+            })
+            .collect()
+    }
+}
+
 impl Decisions {
     pub(crate) fn new(
         program: &Program,
@@ -158,11 +190,7 @@ impl Decisions {
             normalised: program.normalisation().keys().cloned().collect(),
             public: program.public_inputs(),
             public_work: program.public_work(),
-            rounds: {
-                let blinded = program.blinded_rounds();
-                let rounds = program.rounds().iter().enumerate();
-                rounds.map(|(number, round)| (round.work(), blinded.contains(&number))).collect()
-            },
+            rounds: RoundDecision::all(program),
             client: program.client_work(),
             decrypted: program.decrypted(),
             packed: PackedDecision::new(program, &options.cost),
@@ -270,10 +298,13 @@ impl fmt::Display for Decisions {
             }
         }
         if !self.rounds.is_empty() {
-            writeln!(f, "computed by the client in the middle of the run, in {} rounds", self.rounds.len())?;
-            for (number, (work, blinded)) in self.rounds.iter().enumerate() {
-                let work = all(work.iter().map(ToString::to_string).collect());
-                let blinded = if *blinded { "behind random factors" } else { "as it is" };
+            let total = |part: fn(&RoundDecision) -> u64| self.rounds.iter().map(part).sum::<u64>() as f64 * 1e-6;
+            let (down, up, count) = (total(|round| round.down), total(|round| round.up), self.rounds.len());
+            write!(f, "computed by the client in the middle of the run, in {count} rounds a batch; ")?;
+            writeln!(f, "{down:.1} MB go to it and {up:.1} MB come back")?;
+            for (number, round) in self.rounds.iter().enumerate() {
+                let work = all(round.work.iter().map(ToString::to_string).collect());
+                let blinded = if round.blinded { "behind random factors" } else { "as it is" };
                 writeln!(f, "  {number}: {work}; it sees the operand {blinded}")?;
             }
         }

@@ -31,7 +31,7 @@ pub mod transformation;
 pub mod view;
 pub mod weights;
 
-pub use decisions::{Decisions, EncodedWeights, LayerDecision, PackedDecision};
+pub use decisions::{Decisions, EncodedWeights, LayerDecision, PackedDecision, RoundDecision};
 pub use error::{CompileError, Obstacle};
 pub use options::{Activations, ExplicitParameters, LayoutChoice, Options};
 

@@ -105,6 +105,13 @@ pub fn ciphertext_bytes(circuit: &Circuit, ty: &Type) -> u64 {
     8 * circuit.context().ring_degree() as u64 * (ty.degree as u64 + 1) * (ty.level as u64 + 1)
 }
 
+/// Bytes of the residues of `polynomials` at `level`, each as many bits as its prime has: what is sent of them, but for headers.
+pub fn sent_bytes(circuit: &Circuit, level: usize, polynomials: usize) -> u64 {
+    let primes = circuit.context().moduli().iter().take(level + 1);
+    let bits: u64 = primes.map(|prime| u64::from(u64::BITS - prime.leading_zeros())).sum();
+    (circuit.context().ring_degree() as u64 * bits).div_ceil(8) * polynomials as u64
+}
+
 /// Bytes of the evaluation keys that `circuit` uses, when they are expanded.
 pub fn evaluation_key_bytes(circuit: &Circuit) -> u64 {
     let needed = key_needs(circuit).relinearization;

@@ -12,7 +12,7 @@ mod needs;
 pub use layouts::layouts;
 pub use memory::{
     BABY_STEPS_AT_ONCE, ciphertext_bytes, encoded_weight_bytes, evaluation_key_bytes, just_in_time_bytes,
-    peak_bytes_by_node, peak_ciphertext_bytes, rotation_key_bytes, switch_key_bytes, weight_bytes,
+    peak_bytes_by_node, peak_ciphertext_bytes, rotation_key_bytes, sent_bytes, switch_key_bytes, weight_bytes,
 };
 pub use needs::{KeyNeeds, OpCounts, Relinearization, counts, counts_of, key_needs, multiplicative_depth};
 
