@@ -5,6 +5,7 @@ mod common;
 
 use std::collections::BTreeMap;
 
+use hec_compiler::approximate::Approximation;
 use hec_compiler::{Activations, CompileError, LayoutChoice, Options, aided, compile};
 use hec_ir::ckks::{self, Op};
 use hec_ir::tensor::{Binary, Pool, Pooling, TensorGraph, Unary, Window};
@@ -69,4 +70,22 @@ fn without_samples_nothing_is_known_of_what_comes_back() {
         panic!("there are no samples")
     };
     assert!(reason.contains("--calibrate"), "{reason}");
+}
+
+#[test]
+fn a_mixed_plan_asks_the_client_only_where_the_budget_calls_for_it() {
+    let mut m = common::Model::new();
+    let calibration = BTreeMap::from([("x".to_owned(), (0..256 * 64).map(|_| m.random()).collect::<Vec<f64>>())]);
+    let rounds = |max_output_error: f64| {
+        let approximation = Approximation { max_output_error: Some(max_output_error), ..Approximation::default() };
+        let options = Options {
+            calibration: calibration.clone(),
+            activations: Activations::Mixed,
+            approximation,
+            precision: 6.0,
+            ..options(LayoutChoice::Packed)
+        };
+        compile(&residual(), &options).unwrap().program.rounds().len()
+    };
+    assert_eq!([0.3, 0.05, 0.001].map(rounds), [0, 1, 2]);
 }
