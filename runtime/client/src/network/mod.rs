@@ -228,6 +228,11 @@ impl Client {
             }
             cause = inner.source();
         }
+        if retry::is_mistrust(status) {
+            reason.push_str(
+                "; --tls-ca is to name who signed the server's certificate, which must not be an authority's own",
+            );
+        }
         self.server(reason)
     }
 

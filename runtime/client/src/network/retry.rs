@@ -1,5 +1,7 @@
 //! What is tried again, and when.
 
+use std::error::Error;
+use std::io;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
@@ -17,6 +19,9 @@ pub(super) enum Verdict {
 }
 
 pub(super) fn verdict(status: &Status) -> Verdict {
+    if is_mistrust(status) {
+        return Verdict::Final;
+    }
     let reason = status.metadata().get("hec-reason").and_then(|value| value.to_str().ok());
     match status.code() {
         Code::FailedPrecondition if reason == Some("keys-missing") => Verdict::SendKeys,
@@ -40,6 +45,22 @@ pub(super) fn verdict(status: &Status) -> Verdict {
         | Code::Internal
         | Code::Unauthenticated => Verdict::Final,
     }
+}
+
+/// Whether one side did not accept the other's certificate: it will not the next time either. `rustls` says so in an [`io::Error`] of
+/// damaged data.
+pub(super) fn is_mistrust(status: &Status) -> bool {
+    let mut cause: Option<&(dyn Error + 'static)> = status.source();
+    while let Some(inner) = cause {
+        if let Some(error) = inner.downcast_ref::<io::Error>()
+            && error.kind() == io::ErrorKind::InvalidData
+            && error.to_string().to_lowercase().contains("certificate")
+        {
+            return true;
+        }
+        cause = inner.source();
+    }
+    false
 }
 
 /// Waits between attempts: longer each time, and not all clients alike.
