@@ -17,6 +17,7 @@ mod latency;
 pub mod management;
 pub mod noise;
 mod normalise;
+pub mod norms;
 mod options;
 pub mod pack;
 pub mod packed;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hec_ir::slots::{LinearMap, baby_and_giant_steps};
 
 use crate::cost::{CostModel, Rotations, Shape};
-use crate::weights::RowNorms;
+use crate::norms::RowNorms;
 
 /// What is asked of a linear map often.
 #[derive(Clone, Debug)]

@@ -1,8 +1,10 @@
 //! Many at once.
 
 use std::fs;
+use std::process::Stdio;
 
-use crate::harness::{Server, Setup};
+use crate::harness::{Server, Setup, wait_for};
+use crate::proxy::{Proxy, Trouble};
 
 /// 50 clients with a key each, on a server that evaluates two at a time and lets eight wait: all are answered, and it never holds more
 /// than its limits.
@@ -45,4 +47,27 @@ async fn fifty_clients_are_answered_each() {
     server.is_idle();
     server.lives();
     assert_eq!(fs::read_dir(setup.path("store")).unwrap().count(), 6);
+}
+
+#[test]
+fn who_waits_for_its_client_lets_others_evaluate() {
+    let setup = Setup::aided("batch");
+    let mut server = Server::start(&setup, &["small.hec", "--concurrent", "1"]);
+    let counted = Proxy::start(server.address, Trouble::default());
+    let report = setup.asks(&counted.url(), &[]);
+    let answer = report["bytes"]["rounds_up"].as_u64().unwrap();
+    // All of the inputs go through, and half of what the client sends back.
+    let limit = counted.passed() - answer / 2;
+    let proxy = Proxy::start(server.address, Trouble { stall_after: Some(limit), ..Trouble::default() });
+    let url = proxy.url();
+    let mut slow = setup.command(&setup.query(&url, &[]));
+    let mut slow = slow.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_for("half of an answer", || proxy.passed() >= limit);
+    setup.asks(&server.url(), &[]);
+    assert_eq!(server.counter("hec_requests_inside"), 1, "the slow one is still there");
+    slow.kill().unwrap();
+    slow.wait().unwrap();
+    proxy.calm();
+    server.is_idle();
+    server.lives();
 }

@@ -7,9 +7,10 @@ use hec_ir::slots::{self, SlotGraph};
 use super::{Chain, Plan, State, Target, on_grid, walk};
 use crate::cost::{CostModel, Shape};
 use crate::noise;
+use crate::norms::RowNorms;
 use crate::ranges::Ranges;
 use crate::transformation::Transformation;
-use crate::weights::{RowNorms, Weights};
+use crate::weights::Weights;
 
 /// What a plan would come to, without a prime or a weight being touched.
 #[derive(Clone, Debug, PartialEq)]

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 
 use crate::cancel::Cancel;
-use crate::limits::{Admission, Place, late};
+use crate::limits::{Admission, Place, Turn, late};
 use crate::metrics::Metrics;
 use crate::model::Model;
 use crate::refresh::{Calls, Remote};
@@ -102,13 +102,13 @@ impl Shared {
     ) -> Result<Results, Status> {
         let _stop = cancel.on_drop();
         let Batch { model, key, client, encrypted, public, samples, deadline } = batch;
-        let turn = self.admission.turn(deadline).await?;
+        let turn = Turn::wait(self.admission.clone(), deadline).await?;
         let (shared, own, flag) = (self.clone(), model.clone(), cancel.clone());
         let work = tokio::task::spawn_blocking(move || {
             // All of it is given back when the work is done, and not when nobody waits for it any more.
-            let _held = (turn, held);
+            let _held = held;
             let evaluator = own.evaluator(shared.keys.get(&own, key)?);
-            let remote = Remote { model: own.clone(), calls };
+            let remote = Remote { model: own.clone(), calls, turn };
             let start = Clock::now();
             let outputs = evaluate_batch(&own.program, &evaluator, encrypted, &public, samples, &remote, &flag);
             let outputs = outputs.map_err(refused)?;
@@ -120,6 +120,8 @@ impl Shared {
             Ok((outputs.into_iter().map(array).collect::<Result<Vec<_>, Status>>()?, seconds))
         });
         let done = match timeout_at(deadline, work).await {
+            // What fails after the deadline fails because of it.
+            Ok(Ok(Err(_))) if Instant::now() >= deadline => Err(late()),
             Ok(Ok(done)) => done,
             Ok(Err(_panicked)) => Err(Status::internal("the evaluation failed")),
             Err(_elapsed) => Err(late()),

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 use tonic::Status;
@@ -176,6 +177,37 @@ impl Admission {
     /// `DEADLINE_EXCEEDED`.
     pub async fn turn(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, Status> {
         permit(timeout_at(deadline, self.evaluations.clone().acquire_owned()).await)
+    }
+}
+
+/// A turn to evaluate, which is given back while the evaluation waits for its client.
+#[derive(Debug)]
+pub struct Turn {
+    admission: Arc<Admission>,
+    deadline: Instant,
+    permit: Mutex<Option<OwnedSemaphorePermit>>,
+}
+
+impl Turn {
+    /// Waits for one.
+    ///
+    /// # Errors
+    /// `DEADLINE_EXCEEDED`.
+    pub async fn wait(admission: Arc<Admission>, deadline: Instant) -> Result<Self, Status> {
+        let permit = Mutex::new(Some(admission.turn(deadline).await?));
+        Ok(Self { admission, deadline, permit })
+    }
+
+    /// Lets others have it while `waiting` waits, and waits for another one afterwards. From a blocking thread only.
+    ///
+    /// # Errors
+    /// `DEADLINE_EXCEEDED`.
+    pub fn without<T>(&self, waiting: impl FnOnce() -> T) -> Result<T, Status> {
+        drop(self.permit.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let waited = waiting();
+        let again = Handle::current().block_on(self.admission.turn(self.deadline))?;
+        *self.permit.lock().unwrap_or_else(PoisonError::into_inner) = Some(again);
+        Ok(waited)
     }
 }
 

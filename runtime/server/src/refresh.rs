@@ -11,6 +11,7 @@ use hec_runtime::{Refresher, RunError};
 use prost::bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::limits::Turn;
 use crate::model::Model;
 
 /// A request to the client.
@@ -52,6 +53,8 @@ pub struct Remote {
     pub model: Arc<Model>,
     /// Where calls go; nowhere, if the request is one message.
     pub calls: Option<Calls>,
+    /// The turn of the evaluation: others have it while the client computes.
+    pub turn: Turn,
 }
 
 impl Refresher<Ciphertext> for Remote {
@@ -70,8 +73,9 @@ impl Refresher<Ciphertext> for Remote {
         let operands = operands.into_iter().map(array).collect::<Result<Vec<_>, _>>();
         let operands = operands.map_err(|e| wrong(e.to_string()))?;
         let lengths = declared.iter().map(|own| own.length).collect();
-        let answer =
-            calls.ask(round as u32, operands, lengths).ok_or_else(|| wrong("the client has gone".to_owned()))?;
+        let answer = self.turn.without(|| calls.ask(round as u32, operands, lengths));
+        let answer = answer.map_err(|status| wrong(status.message().to_owned()))?;
+        let answer = answer.ok_or_else(|| wrong("the client has gone".to_owned()))?;
         let read = |(own, bytes): (&Declared, Vec<Bytes>)| {
             let each = |(index, bytes): (usize, &Bytes)| own.read(context, index, bytes);
             bytes.iter().enumerate().map(each).collect::<Result<Vec<_>, _>>()
