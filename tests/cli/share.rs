@@ -41,7 +41,7 @@ fn shared_results_have_fresh_noise_and_the_precision_asked_for() {
             "{row}"
         );
         let report = folder.hec(&decrypt(&["--output", "second.csv", "--share-decryptions=24", "--json"])).json();
-        assert_eq!((&report["shared"]["bits"], &report["shared"]["samples"]), (&24.into(), &3.into()), "{report}");
+        assert!(report["shared"]["bits"] == 24 && report["shared"]["samples"] == 3, "{report}");
         let [before, after] = [0, 1].map(|i| report["shared"]["precision_bits"][i].as_f64().unwrap());
         assert!(before > after && after >= 10.0, "{report}");
 
