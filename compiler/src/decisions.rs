@@ -31,6 +31,8 @@ pub struct Decisions {
     pub prime_bits: (Vec<f64>, Vec<f64>),
     /// Bits of precision asked for, and predicted.
     pub precision: (f64, f64),
+    /// Bits of statistical security for which noise is in the prediction, if decryptions are to be shared.
+    pub sharing: Option<u32>,
     /// Predicted seconds on one core for one full batch, client and server.
     pub seconds: f64,
     /// Bytes of the ciphertexts that are alive at once while a batch is evaluated.
@@ -178,6 +180,7 @@ impl Decisions {
             allowed_log_qp: max_log_qp(options.security, parameters.log_n()).unwrap_or(0),
             prime_bits: (bits(parameters.moduli()), bits(parameters.special_primes())),
             precision: (options.precision, found.simulation.precision),
+            sharing: options.sharing,
             seconds: found.simulation.nanoseconds * 1e-9,
             peak_bytes: ckks::peak_ciphertext_bytes(program.circuit()),
             batch: program.capacity(),
@@ -387,7 +390,11 @@ impl fmt::Display for Decisions {
             self.log_qp, self.allowed_log_qp, self.security
         )?;
         let (wanted, predicted) = self.precision;
-        writeln!(f, "  precision {predicted:.1} bits predicted, {wanted:.1} asked for")?;
+        write!(f, "  precision {predicted:.1} bits predicted, {wanted:.1} asked for")?;
+        match self.sharing {
+            Some(bits) => writeln!(f, ", with noise that shares a batch at {bits} bits of statistical security")?,
+            None => writeln!(f)?,
+        }
         if self.calibrated {
             writeln!(f, "  ranges from calibration samples, with a margin of {CALIBRATION_MARGIN}")?;
         } else {

@@ -42,6 +42,7 @@ use std::sync::Arc;
 use hec_ir::Program;
 use hec_ir::ckks::Circuit;
 use hec_ir::parameters::{Literal, ParameterError, Parameters, PrimeSearch, Ring, Security};
+use hec_ir::program::{Noise, Port};
 use hec_ir::slots::SlotGraph;
 use hec_ir::tensor::TensorGraph;
 
@@ -106,6 +107,11 @@ pub fn compile(model: &TensorGraph, options: &Options) -> Result<Compilation, Co
     let guards = approximation.as_ref().map_or(Vec::new(), |summary| summary.guards.clone());
     let inner =
         Options { input_range, calibration: ranges::part(server, calibration, 0..RANGE_SAMPLES), ..options.clone() };
+    if options.sharing.is_some() && aided.is_some() {
+        let reason = "how far the client's part in the middle of a run enlarges errors is not known, so there is no noise that \
+                      surely hides them; compile with --activations polynomial";
+        return Err(CompileError::Option { name: "share-decryptions", reason: reason.to_owned() });
+    }
     let explicit = options.parameters.as_ref().map(ExplicitParameters::chain).transpose()?;
     if let Some(explicit) = &options.parameters {
         explicit.hold(options.security)?;
@@ -120,6 +126,8 @@ pub fn compile(model: &TensorGraph, options: &Options) -> Result<Compilation, Co
         explicit,
         public: head.as_ref().map_or_else(BTreeSet::new, head::Split::cut),
         aided: aided.map(Arc::new),
+        sharing: options.sharing,
+        values: Port::outputs_of(&tensor).iter().map(|port| port.ty.elements()).sum(),
         witnesses: guards.iter().map(|guard| guard.name.clone()).collect(),
     };
     let (found, reason) = match options.layout {
@@ -145,7 +153,8 @@ pub fn compile(model: &TensorGraph, options: &Options) -> Result<Compilation, Co
     let rounds = goal.aided.as_ref().map_or_else(Vec::new, |aided| aided.rounds.clone());
     let program = Program::with_public(model.clone(), circuit, public, client, guards)?
         .with_rounds(rounds)?
-        .with_normalisation(normalised.map(|n| n.inputs).unwrap_or_default())?;
+        .with_normalisation(normalised.map(|n| n.inputs).unwrap_or_default())?
+        .with_noise(Some(Noise { precision: options.precision, outputs: found.simulation.outputs.clone() }))?;
     let mut decisions = Decisions::new(&program, &ranges, options, found, tiled, approximation);
     decisions.layout_reason = reason;
     decisions.precisions = precisions;

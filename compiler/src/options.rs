@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use hec_ir::parameters::{
     MAX_LOG_N, MAX_PRIME_BITS, MIN_LOG_N, ParameterError, PrimeSearch, Ring, RingType, Security, max_log_qp,
 };
+use hec_ir::program::SHARING_BITS;
 
 use crate::approximate::Approximation;
 use crate::cost::CostModel;
@@ -30,6 +31,9 @@ pub struct Options {
     pub cost: CostModel,
     /// How functions that encrypted arithmetic cannot compute are replaced.
     pub approximation: Approximation,
+    /// Bits of statistical security that decryptions are to have when the client shows them to others, all samples of a batch together:
+    /// precision is reserved for the noise that this takes.
+    pub sharing: Option<u32>,
     /// Samples that a batch will have, if it will not be full: a ring with more slots is then no cheaper for it.
     pub batch: Option<usize>,
     /// Bytes that the server may use: larger layers are computed in tiles.
@@ -80,6 +84,7 @@ impl Default for Options {
             parameters: None,
             cost: CostModel::default(),
             approximation: Approximation::default(),
+            sharing: None,
             batch: None,
             memory: None,
             layout: LayoutChoice::Batch,
@@ -163,6 +168,10 @@ impl Options {
         if !(lo.is_finite() && hi.is_finite() && lo <= hi) {
             let reason = format!("[{lo}, {hi}] is not a range");
             return Err(CompileError::Option { name: "input-range", reason });
+        }
+        if let Some(bits) = self.sharing.filter(|bits| !SHARING_BITS.contains(bits)) {
+            let reason = format!("{bits} bits: expected {} to {}", SHARING_BITS.start(), SHARING_BITS.end());
+            return Err(CompileError::Option { name: "share-decryptions", reason });
         }
         if !(1.0..=40.0).contains(&self.precision) {
             let reason = format!("{} bits: expected 1 to 40", self.precision);

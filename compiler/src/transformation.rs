@@ -17,6 +17,8 @@ pub struct Transformation {
     pub largest: f64,
     /// The 2-norms of the matrix's rows.
     pub row_norms: RowNorms,
+    /// The largest sum of a row's absolute values.
+    pub row_sum: f64,
     /// The most diagonals of one vector of the result.
     pub diagonals: usize,
     /// Rotations of its fold.
@@ -29,15 +31,18 @@ impl Transformation {
     /// Reads them off `map`.
     pub fn new(map: &Arc<LinearMap>) -> Self {
         let (mut largest, mut squares) = (0f64, vec![0.0; map.matrix().rows()]);
+        let mut sums = vec![0.0; map.matrix().rows()];
         map.matrix().for_each(|row, _, &weight| {
             largest = largest.max(weight.abs());
             squares[row] += weight * weight;
+            sums[row] += weight.abs();
         });
         let mut diagonals = vec![0; map.to().vectors()];
         map.steps().iter().for_each(|([to, _], steps)| diagonals[*to] += steps.len());
         Self {
             largest,
             row_norms: RowNorms::of(&squares),
+            row_sum: sums.into_iter().fold(0.0, f64::max),
             diagonals: diagonals.into_iter().max().unwrap_or(0),
             folds: map.fold().steps(map.period()).len(),
             splits: splits(map),

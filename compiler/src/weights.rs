@@ -41,6 +41,7 @@ pub struct Matrix {
     largest: f64,
     integral: bool,
     row_norms: RowNorms,
+    row_sum: f64,
     row_weights: usize,
 }
 
@@ -51,11 +52,13 @@ impl Weights {
             let (matrix, bias) = (combine.matrix.clone(), combine.bias.clone());
             let (mut largest, mut integral) = (0f64, true);
             let mut squares = vec![0.0; matrix.rows()];
+            let mut sums = vec![0.0; matrix.rows()];
             let mut counts = vec![0usize; matrix.rows()];
             matrix.for_each(|row, _, &weight| {
                 largest = largest.max(weight.abs());
                 integral &= weight.fract() == 0.0;
                 squares[row] += weight * weight;
+                sums[row] += weight.abs();
                 counts[row] += 1;
             });
             let shape = matrix.shape();
@@ -64,6 +67,7 @@ impl Weights {
                 largest,
                 integral: integral && largest < 256.0,
                 row_norms: RowNorms::of(&squares),
+                row_sum: sums.into_iter().fold(0.0, f64::max),
                 row_weights: counts.into_iter().max().unwrap_or(0),
                 matrix,
                 bias,
@@ -127,6 +131,16 @@ impl Weights {
             Self::Uniform(u) => RowNorms::uniform(u.weight.abs()),
             Self::Matrix(m) => m.row_norms,
             Self::Transformation(t) => t.row_norms,
+        }
+    }
+
+    /// The largest sum of a row's absolute values: how much errors can grow that are not independent.
+    pub fn row_sum(&self) -> f64 {
+        match self {
+            Self::Identity => 1.0,
+            Self::Uniform(u) => u.weight.abs(),
+            Self::Matrix(m) => m.row_sum,
+            Self::Transformation(t) => t.row_sum,
         }
     }
 

@@ -127,6 +127,8 @@ fn the_search_finds_what_trying_every_policy_finds() {
     let weights = Weights::of_graph(&slots);
     let ranges = Ranges::of_graph(&slots, (0.0, 1.0), &Samples::new());
     let goal = Goal {
+        sharing: None,
+        values: 10,
         witnesses: Vec::new(),
         aided: None,
         public: std::collections::BTreeSet::new(),
@@ -140,7 +142,7 @@ fn the_search_finds_what_trying_every_policy_finds() {
     };
     let cost = Options::default().cost;
     let found = management::search(&slots, &weights, &ranges, &goal, &cost, &Samples::new()).expect("a plan");
-    let model = management::Model { cost: &cost, rounding_factor: 1.0 };
+    let model = management::Model { cost: &cost, rounding_factor: 1.0, flooding: None };
     let policy = |mask: usize| ProductPolicy {
         relinearize_before: mask & 1 == 1,
         rescale_before: mask & 2 == 2,
@@ -177,6 +179,8 @@ fn the_search_is_as_good_as_an_exhaustive_one_on_a_small_graph() {
     let security = Security::Bits128;
     for precision in [8.0, 14.0] {
         let goal = Goal {
+            sharing: None,
+            values: 10,
             witnesses: Vec::new(),
             aided: None,
             public: std::collections::BTreeSet::new(),
@@ -189,7 +193,7 @@ fn the_search_is_as_good_as_an_exhaustive_one_on_a_small_graph() {
             explicit: None,
         };
         let found = management::search(&slots, &weights, &ranges, &goal, &cost, &Samples::new()).expect("a plan");
-        let model = management::Model { cost: &cost, rounding_factor: 1.0 };
+        let model = management::Model { cost: &cost, rounding_factor: 1.0, flooding: None };
         let per_slot = |ring: Ring, nanoseconds: f64| nanoseconds / ring.slots() as f64;
         let reached = per_slot(found.plan.ring, found.simulation.nanoseconds);
         let mut best = f64::INFINITY;

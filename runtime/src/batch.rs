@@ -8,6 +8,7 @@ use hec_ir::program::Port;
 
 use crate::error::RunError;
 use crate::names::no_unknown_inputs;
+use crate::sharing::Flooded;
 
 /// The values of one input for any number of samples.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +24,8 @@ pub struct SampleBatch {
 pub struct RunSettings {
     /// A folder where encoded weights are kept from run to run.
     pub weight_cache: Option<PathBuf>,
+    /// Bits of statistical security for results that are shown to others, all samples of the run together: see [`Flooded`].
+    pub share: Option<u32>,
 }
 
 /// What came out of a run, and what it cost.
@@ -38,6 +41,8 @@ pub struct Outcome {
     pub bytes: Traffic,
     /// How many times the circuit was evaluated.
     pub batches: usize,
+    /// The noise in the outputs, if they are for others.
+    pub shared: Option<Flooded>,
 }
 
 /// Samples whose values left the range on which a polynomial was fitted.

@@ -8,11 +8,13 @@ use std::sync::Arc;
 use hec_ir::program::{Contract, Exchange, Port, PrivateInput};
 use hec_ir::tensor::TensorGraph;
 use rayon::prelude::*;
+use zeroize::Zeroize;
 
 use crate::batch::{Escapes, SampleBatch};
 use crate::engine::{Client, EngineError};
 use crate::error::RunError;
 use crate::reference;
+use crate::sharing::Flooded;
 
 /// The samples `range` of one input, normalised and packed: a vector for each ciphertext.
 ///
@@ -113,6 +115,8 @@ pub struct Answers {
     pub outputs: BTreeMap<String, Vec<f64>>,
     /// For each range witness of the program, the samples that left the range.
     pub escapes: Vec<Escapes>,
+    /// The noise in them, if they are for others.
+    pub shared: Option<Flooded>,
 }
 
 /// Collects decrypted results, batch after batch.
@@ -122,18 +126,24 @@ pub struct Collector<'c> {
     /// For each encrypted output the values of all samples so far.
     values: Vec<Vec<f64>>,
     samples: usize,
+    flooded: Option<Flooded>,
 }
 
 impl<'c> Collector<'c> {
-    /// Nothing yet.
+    /// Nothing yet. The results are for the key's owner alone.
     pub fn new(contract: &'c Contract) -> Self {
-        Self { contract, values: vec![Vec::new(); contract.encrypted_outputs().len()], samples: 0 }
+        Self::with_noise(contract, None)
+    }
+
+    /// Nothing yet. With noise, the results are for others as well; it has to be that for all samples that will come.
+    pub fn with_noise(contract: &'c Contract, flooded: Option<Flooded>) -> Self {
+        Self { contract, values: vec![Vec::new(); contract.encrypted_outputs().len()], samples: 0, flooded }
     }
 
     /// Decrypts the results of one batch of `samples` samples: an array for each of the contract's encrypted outputs, in order.
     ///
     /// # Errors
-    /// If arrays are missing, or a ciphertext does not belong to this client.
+    /// If arrays are missing, a ciphertext does not belong to this client, or there are more samples than the noise is for.
     pub fn push<C: Client<Ciphertext: Send + Sync>>(
         &mut self,
         client: &C,
@@ -148,12 +158,25 @@ impl<'c> Collector<'c> {
                 return Err(RunError::OutputLength { name, expected, found });
             }
         }
-        for ((output, array), values) in outputs.iter().zip(results).zip(&mut self.values) {
-            let decrypted: Result<Vec<Vec<f64>>, EngineError> =
-                array.into_par_iter().map(|ciphertext| client.decrypt(&ciphertext)).collect();
+        if let Some(Flooded { sharing, .. }) =
+            self.flooded.as_ref().filter(|f| self.samples + samples > f.sharing.samples)
+        {
+            let reason = format!("there are {} of them", self.samples + samples);
+            return Err(RunError::Sharing { sharing: *sharing, reason });
+        }
+        let deviation = |index: usize| self.flooded.as_ref().and_then(|flooded| flooded.deviations.get(index)).copied();
+        for (index, ((output, array), values)) in outputs.iter().zip(results).zip(&mut self.values).enumerate() {
+            let deviation = deviation(index);
+            let decrypt = |ciphertext: Arc<C::Ciphertext>| match deviation {
+                Some(deviation) => client.decrypt_flooded(&ciphertext, deviation),
+                None => client.decrypt(&ciphertext),
+            };
+            let decrypted: Result<Vec<Vec<f64>>, EngineError> = array.into_par_iter().map(decrypt).collect();
             let name = || output.port.name.clone();
-            let decrypted = decrypted.map_err(|cause| RunError::Decrypt { name: name(), cause })?;
+            let mut decrypted = decrypted.map_err(|cause| RunError::Decrypt { name: name(), cause })?;
             values.extend(output.layout.unpack(&decrypted, samples));
+            // What else is in the slots, such as samples that filled up the batch, is nobody's.
+            decrypted.iter_mut().for_each(Zeroize::zeroize);
         }
         self.samples += samples;
         Ok(())
@@ -164,7 +187,7 @@ impl<'c> Collector<'c> {
     /// # Errors
     /// If the client graph cannot be computed.
     pub fn finish(self) -> Result<Answers, RunError> {
-        let Self { contract, mut values, samples } = self;
+        let Self { contract, mut values, samples, flooded: shared } = self;
         let guards = contract.guards();
         let witnesses = values.split_off(values.len() - guards.len());
         let escapes = guards.iter().zip(&witnesses).map(|(guard, witnesses)| {
@@ -181,7 +204,7 @@ impl<'c> Collector<'c> {
         if let Some(graph) = contract.client() {
             outputs = after_decryption(graph, outputs, contract.decrypted(), samples)?;
         }
-        Ok(Answers { outputs, escapes })
+        Ok(Answers { outputs, escapes, shared })
     }
 }
 

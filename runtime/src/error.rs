@@ -1,4 +1,5 @@
 use hec_ir::Origin;
+use hec_ir::program::Sharing;
 use hec_ir::slots::LayoutError;
 
 use crate::engine::{EngineError, Metadata};
@@ -65,6 +66,16 @@ pub enum RunError {
         expected: usize,
         /// Number of ciphertexts received.
         found: usize,
+    },
+    /// Decryptions may not be shown to others.
+    #[error(
+        "decryptions of {} samples cannot be shared with {} bits of statistical security: {reason}", sharing.samples, sharing.bits
+    )]
+    Sharing {
+        /// What was asked for.
+        sharing: Sharing,
+        /// Why not, and what to do.
+        reason: String,
     },
     /// The run was asked to stop.
     #[error("cancelled before it was done")]

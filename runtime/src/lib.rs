@@ -8,6 +8,7 @@
 //! | [`blinding`] | which random factors hide from a client what it computes on in the middle of a run |
 //! | `expand` | what a composite operation means in single ciphertexts |
 //! | `executor` | how one circuit is evaluated, without any secret |
+//! | [`sharing`] | noise on decryptions that are shown to others |
 //! | `run` | both sides in one process, and the server's side of one batch |
 //! | [`mod@reference`] | what a tensor graph means in the clear: whole models, and what a client does after decryption |
 //! | `backend` | what the command line calls, whatever the engine |
@@ -37,6 +38,7 @@ pub mod progress;
 pub mod reference;
 #[cfg(feature = "evaluator")]
 pub mod run;
+pub mod sharing;
 
 #[cfg(feature = "evaluator")]
 pub use backend::{Backend, EngineBackend};
@@ -54,3 +56,4 @@ pub use progress::{Layer, Phase, Progress, Silent};
 pub use reference::{evaluate, evaluate_samples};
 #[cfg(feature = "evaluator")]
 pub use run::{evaluate_batch, run_batches, run_batches_with};
+pub use sharing::Flooded;

@@ -20,6 +20,7 @@ use crate::executor::{Aid, Array, Outputs, Refresher, execute_aided};
 use crate::memory;
 use crate::progress::{Phase, Progress};
 use crate::reference;
+use crate::sharing::Flooded;
 
 /// Runs `program` on all samples of `inputs`: keys are generated once, then the samples go through in batches as large as
 /// the layouts' capacity. If the program has a client graph, that is computed from what was decrypted, sample by sample. Public
@@ -54,6 +55,7 @@ pub fn run_batches_with<E: Engine>(
     let batches = samples.div_ceil(capacity.max(1));
     let mut outcome = Outcome { batches, ..Outcome::default() };
 
+    let flooded = settings.share.map(|bits| Flooded::new(&contract, bits, samples)).transpose()?;
     let needed = engine.memory(circuit);
     if let Some(available) = memory::available_bytes().filter(|&available| needed > available) {
         return Err(RunError::Memory { needed, available });
@@ -70,7 +72,7 @@ pub fn run_batches_with<E: Engine>(
     outcome.bytes.keys = evaluator.key_bytes();
 
     let public = timed(&mut outcome.seconds.evaluate, || in_the_clear(program.public(), inputs, samples))?;
-    let mut collector = Collector::new(&contract);
+    let mut collector = Collector::with_noise(&contract, flooded);
     for batch in 0..batches {
         let range = batch * capacity..samples.min((batch + 1) * capacity);
 
@@ -102,7 +104,7 @@ pub fn run_batches_with<E: Engine>(
         timed(&mut outcome.seconds.decrypt, || collector.push(&client, results, range.len()))?;
     }
     let answers = timed(&mut outcome.seconds.decrypt, || collector.finish())?;
-    (outcome.outputs, outcome.escapes) = (answers.outputs, answers.escapes);
+    (outcome.outputs, outcome.escapes, outcome.shared) = (answers.outputs, answers.escapes, answers.shared);
     Ok(outcome)
 }
 

@@ -10,7 +10,7 @@ use hec_client::Answers;
 use super::report::Report;
 use super::score::agreement;
 use super::secret::SecretArguments;
-use super::{Failure, console, files, run};
+use super::{Failure, SHARE_BY_DEFAULT, console, files, run, sharing};
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -35,6 +35,11 @@ pub struct ResultArguments {
     /// Write the outputs to a .npy, .npz, .csv or .json file.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// The results are to be shown to others: adds noise to them, with which ciphertexts and results together say nothing about the key,
+    /// with so many bits of statistical security for all samples together, and refuses if that leaves too little precision [default
+    /// without BITS: 30].
+    #[arg(long, value_name = "BITS", num_args = 0..=1, require_equals = true, default_missing_value = SHARE_BY_DEFAULT, value_parser = sharing)]
+    pub share_decryptions: Option<u32>,
     /// Print the report as JSON.
     #[arg(long)]
     json: bool,
@@ -46,8 +51,11 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let file = files::open(&arguments.input)?;
     let output = file.get_ref().metadata().map(|there| there.len()).unwrap_or(0);
     let start = Instant::now();
-    let (answers, samples) =
-        hec_client::files::decrypt(&contract, &key, file).map_err(|e| format!("{}: {e}", arguments.input.display()))?;
+    let done = match arguments.results.share_decryptions {
+        Some(bits) => hec_client::files::decrypt_to_share(&contract, &key, file, bits),
+        None => hec_client::files::decrypt(&contract, &key, file),
+    };
+    let (answers, samples) = done.map_err(|e| format!("{}: {e}", arguments.input.display()))?;
     let (unknown, decrypt) = (f64::NAN, start.elapsed().as_secs_f64());
     let seconds = Phases { keygen: unknown, encrypt: unknown, evaluate: unknown, rounds: unknown, decrypt };
     let bytes = Traffic { output, ..Traffic::default() };
@@ -91,6 +99,7 @@ impl ResultArguments {
             client: contract.client_work(),
             rounds: contract.exchanges().len(),
             escapes: answers.escapes.clone(),
+            shared: answers.shared.clone(),
         };
         console::print(&if self.json { report.json() } else { report.table() });
         Ok(())

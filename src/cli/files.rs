@@ -95,6 +95,7 @@ pub fn compile(model: &TensorGraph, card: Option<&Card>, asked: &CompileOptions)
     options.security = Security::from_bits(asked.security).unwrap_or(options.security);
     options.parameters = asked.params.as_deref().map(parameters).transpose()?;
     options.memory = asked.memory;
+    options.sharing = asked.share_decryptions;
     options.activations = asked.activations.choice();
     options.blind = !asked.no_blind;
     options.public = asked.public.iter().cloned().collect();

@@ -161,6 +161,10 @@ struct CompileOptions {
     /// costs far more; the average is another function, for models that bear it.
     #[arg(long, value_name = "HOW", value_parser = clap::builder::PossibleValuesParser::new(hec::MaxPooling::NAMES))]
     maxpool: Option<String>,
+    /// Results will be shown to others: reserves precision for the noise with which that is safe, with so many bits of statistical
+    /// security for the samples of a batch together; `hec run` adds the noise as well [default without BITS: 30].
+    #[arg(long, value_name = "BITS", num_args = 0..=1, require_equals = true, default_missing_value = SHARE_BY_DEFAULT, value_parser = sharing)]
+    share_decryptions: Option<u32>,
     /// Samples that a batch will have: a ring for more of them is then no cheaper [default: full batches].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     batch: Option<u32>,
@@ -197,6 +201,17 @@ impl CompileOptions {
         ];
         given.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
     }
+}
+
+/// [`hec::ir::program::DEFAULT_SHARING_BITS`], for the help.
+const SHARE_BY_DEFAULT: &str = "30";
+const _: () = assert!(hec::ir::program::DEFAULT_SHARING_BITS == 30);
+
+/// Bits of statistical security.
+fn sharing(text: &str) -> Result<u32, String> {
+    let (least, most) = (hec::ir::program::SHARING_BITS.start(), hec::ir::program::SHARING_BITS.end());
+    let number = text.parse().ok().filter(|bits| hec::ir::program::SHARING_BITS.contains(bits));
+    number.ok_or_else(|| format!("expected bits of statistical security, {least} to {most}"))
 }
 
 /// `0.5%`, as a share.

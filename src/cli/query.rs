@@ -86,6 +86,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         keys: arguments.keys.clone().unwrap_or_else(|| arguments.secret.beside("evaluation.heckeys")),
         timeout: Duration::from_secs(arguments.timeout),
         in_flight: arguments.in_flight,
+        share: arguments.results.share_decryptions,
         one_message: match arguments.way {
             Way::Auto => None,
             Way::Message => Some(true),

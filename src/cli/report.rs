@@ -3,7 +3,7 @@
 use hec::ir::ckks::Op;
 use hec::ir::parameters::Parameters;
 use hec::ir::program::ClientWork;
-use hec::{Escapes, Phases, Port, Program, Traffic};
+use hec::{Escapes, Flooded, Phases, Port, Program, Traffic};
 use serde_json::json;
 
 use super::score::Errors;
@@ -40,6 +40,8 @@ pub struct Report {
     pub rounds: usize,
     /// What the range witnesses say, if there are any.
     pub escapes: Vec<Escapes>,
+    /// The noise in the outputs, if they are for others.
+    pub shared: Option<Flooded>,
 }
 
 /// log2 of the scale at which inputs are encrypted.
@@ -96,6 +98,9 @@ impl Report {
             "parameters": parameters,
             "rounds": self.rounds,
             "escapes": self.escapes.iter().map(|e| json!({ "node": e.origin.as_str(), "samples": e.samples })).collect::<Vec<_>>(),
+            "shared": self.shared.as_ref().map(|Flooded { sharing, precision, .. }| {
+                json!({ "bits": sharing.bits, "samples": sharing.samples, "precision_bits": precision })
+            }),
             "public": self.public.iter().map(|port| port.name.as_str()).collect::<Vec<_>>(),
             "client": self.client.iter().map(ToString::to_string).collect::<Vec<_>>(),
         });
@@ -144,6 +149,17 @@ impl Report {
                     seconds.rounds,
                     megabytes(bytes.rounds_down),
                     megabytes(bytes.rounds_up)
+                ),
+            ));
+        }
+        if let Some(Flooded { sharing, precision: [before, after], .. }) = &self.shared {
+            let each = f64::from(sharing.bits) + (sharing.samples.max(1) as f64).log2();
+            rows.push((
+                "shared",
+                format!(
+                    "{} bits of statistical security for {} samples together, {each:.1} bits per decryption; precision {before:.1} -> \
+                     {after:.1} bits predicted",
+                    sharing.bits, sharing.samples
                 ),
             ));
         }

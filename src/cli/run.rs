@@ -54,6 +54,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.measured.is_some() && backend.name() == "plain" {
         return Err("--measured: the plain backend runs no circuit; take another --backend".into());
     }
+    if arguments.options.share_decryptions.is_some() && backend.name() == "plain" {
+        return Err("--share-decryptions: the plain backend encrypts nothing; take another --backend".into());
+    }
     let limit = arguments.limit.and_then(|n| usize::try_from(n).ok());
     let (subject, card) = files::read(&arguments.file)?;
     let source = match &subject {
@@ -83,7 +86,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
                 compiled.program
             }
         };
-        let settings = RunSettings { weight_cache: arguments.weight_cache.clone() };
+        let settings =
+            RunSettings { weight_cache: arguments.weight_cache.clone(), share: arguments.options.share_decryptions };
         (backend.run_with(&program, &inputs, &settings, &recorder)?, Some(program))
     };
     bar.clear();
@@ -171,5 +175,6 @@ fn report(
         client: program.map(hec::Program::client_work).unwrap_or_default(),
         rounds: program.map_or(0, |program| program.rounds().len()),
         escapes: outcome.escapes.clone(),
+        shared: outcome.shared.clone(),
     }
 }

@@ -17,4 +17,5 @@ mod killed;
 mod process;
 mod roles;
 mod same_bytes;
+mod share;
 mod verify;

@@ -145,6 +145,7 @@ impl Setup {
             timeout: Duration::from_secs(300),
             in_flight: 2,
             one_message: None,
+            share: None,
         };
         Client::new(options, self.contract(), key).unwrap()
     }

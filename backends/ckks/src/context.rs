@@ -231,10 +231,9 @@ impl Context {
         poly.for_each_limb(|i, limb| self.inverse_limb(row(i), limb));
     }
 
-    /// The polynomial with these coefficients, in coefficient form.
-    pub(crate) fn poly_of_integers(&self, x: &[i64], rows: impl Iterator<Item = usize> + Clone) -> Poly {
+    /// The polynomial with these coefficients, none larger than `bound`, in coefficient form.
+    pub(crate) fn poly_of_integers(&self, x: &[i64], bound: u64, rows: impl Iterator<Item = usize> + Clone) -> Poly {
         let mut poly = Poly::zero(self.n(), rows.clone().count());
-        let bound = x.iter().fold(0, |bound, v| bound | v.unsigned_abs());
         for (limb, row) in poly.iter_mut().zip(rows) {
             reduce_integers(limb, x, self.modulus(row), bound);
         }
@@ -264,7 +263,7 @@ impl std::fmt::Debug for Context {
     }
 }
 
-/// Reduces integers whose absolute values, or-ed together, are `bound`. The values may be secret, `bound` is not: it
+/// Reduces integers of absolute values up to `bound`. The values may be secret, `bound` is not, and does not follow from them: it
 /// decides between an addition of `q` where negative and a full reduction.
 pub(crate) fn reduce_integers(out: &mut [u64], x: &[i64], q: Modulus, bound: u64) {
     if bound < q.value() {

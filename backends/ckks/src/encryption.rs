@@ -75,10 +75,10 @@ impl PublicKey {
         let rows = 0..=plaintext.level;
         let mut c0 = masked_message(context, plaintext, randomness, kernels::add_assign)?;
         let errors = gaussian::sample(&mut randomness.stream(), context.n());
-        let mut c1 = context.poly_of_integers(&errors, rows.clone());
+        let mut c1 = context.poly_of_integers(&errors, gaussian::BOUND, rows.clone());
         context.forward(&mut c1, |row| row);
         let mask = ternary::sample(&mut randomness.stream(), context.n());
-        let mut v = zeroize::Zeroizing::new(context.poly_of_integers(&mask, rows));
+        let mut v = zeroize::Zeroizing::new(context.poly_of_integers(&mask, ternary::BOUND, rows));
         context.forward(&mut v, |row| row);
         for (c, key) in [(&mut c0, &self.b), (&mut c1, &self.a)] {
             for (row, limb) in c.iter_mut().enumerate() {

@@ -88,6 +88,7 @@ mod encryption;
 mod error;
 #[cfg(feature = "evaluator")]
 pub mod evaluate;
+mod flooding;
 pub mod kernels;
 mod keys;
 mod limb;

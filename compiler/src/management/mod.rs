@@ -7,11 +7,12 @@ mod emit;
 mod rounding;
 mod search;
 mod simulate;
+mod worst;
 
 pub use emit::emit;
 pub use search::{Candidate, Explicit, Found, Goal, SearchError, search};
 pub(crate) use simulate::PRIME_BITS;
-pub use simulate::{Infeasible, Model, Requirement, Simulation, simulate};
+pub use simulate::{Flooding, Infeasible, Model, Requirement, Simulation, simulate};
 
 use hec_ir::Scale;
 use hec_ir::ckks::{MAX_DEGREE, MAX_WEIGHT_BITS};

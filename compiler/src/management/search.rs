@@ -11,8 +11,8 @@ use rayon::prelude::*;
 
 use super::simulate::{Infeasible, PRIME_BITS};
 use super::{
-    Chain, Model, Plan, ProductPolicy, Simulation, combine_count, has_blinds, product_count, rounding, simulate,
-    transform_count,
+    Chain, Flooding, Model, Plan, ProductPolicy, Simulation, combine_count, has_blinds, product_count, rounding,
+    simulate, transform_count,
 };
 use crate::aided;
 use crate::cost::CostModel;
@@ -42,6 +42,10 @@ pub struct Goal {
     pub witnesses: Vec<String>,
     /// Ring degree and chain, if the user gives them.
     pub explicit: Option<Explicit>,
+    /// Bits of statistical security that shared decryptions are to have.
+    pub sharing: Option<u32>,
+    /// Values that one sample is decrypted to.
+    pub values: usize,
 }
 
 /// A ring and a chain given by the user.
@@ -112,7 +116,7 @@ pub enum SearchError {
     /// Everything fits but the precision.
     #[error(
         "a precision of {wanted:.1} bits cannot be reached: the best parameters give {reached:.1} bits; ask for less with \
-         --precision, or train the model for smaller values inside"
+         --precision, share decryptions of fewer samples (--batch) or none, or train the model for smaller values inside"
     )]
     Precision {
         /// Bits asked for.
@@ -181,8 +185,9 @@ pub fn search(
     samples: &Samples,
 ) -> Result<Found, SearchError> {
     let mut rounding_factor = 1.0;
+    let flooding = goal.sharing.map(|bits| Flooding { bits, batch: goal.batch, values: goal.values });
     loop {
-        let found = search_once(graph, weights, ranges, goal, Model { cost, rounding_factor })?;
+        let found = search_once(graph, weights, ranges, goal, Model { cost, rounding_factor, flooding })?;
         let measured = rounding::measure(graph, weights, &found.plan, goal.input_range, samples);
         let allowance = rounding_factor * found.simulation.rounding * ROUNDING_TOLERANCE;
         if measured <= allowance || rounding_factor >= MAX_ROUNDING_FACTOR {

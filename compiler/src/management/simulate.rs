@@ -2,8 +2,10 @@ use hec_ir::Scale;
 use hec_ir::graph::{Origin, Value};
 use hec_ir::matrix::BlockShape;
 use hec_ir::parameters::MAX_PRIME_BITS;
+use hec_ir::program::{DEVIATIONS, OutputNoise, Sharing};
 use hec_ir::slots::{self, SlotGraph};
 
+use super::worst::{Growth, Worst};
 use super::{Chain, Plan, State, Target, on_grid, walk};
 use crate::cost::{CostModel, Shape};
 use crate::noise;
@@ -23,13 +25,16 @@ pub struct Simulation {
     pub special: Vec<f64>,
     /// Predicted time on the client and the server for one batch, nanoseconds on one core.
     pub nanoseconds: f64,
-    /// Predicted bits of precision at the worst output: log2 of its range over six standard deviations of its error.
+    /// Predicted bits of precision at the worst output: log2 of its range over six standard deviations of its error, noise that is
+    /// added to share decryptions included.
     pub precision: f64,
     /// Predicted standard deviation of the outputs' errors that rounding the weights causes (part of the above), for the worst
     /// output.
     pub rounding: f64,
     /// Predicted standard deviation of the error of each value of the graph, in units of the message.
     pub errors: Vec<f64>,
+    /// What is known of the error of each output.
+    pub outputs: Vec<OutputNoise>,
     /// The value that needs the largest modulus.
     pub tightest: Requirement,
 }
@@ -95,6 +100,27 @@ pub struct Model<'a> {
     /// How much larger the errors of rounded weights are than independent ones would be. A convolution uses the same rounded
     /// weights everywhere, so its errors add up in later sums.
     pub rounding_factor: f64,
+    /// Noise that leaves its mark on the precision, if decryptions are to be shared.
+    pub flooding: Option<Flooding>,
+}
+
+/// Noise that the client will add to what it decrypts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Flooding {
+    /// Bits of statistical security.
+    pub bits: u32,
+    /// Samples in a batch, if fewer than a ring has slots for.
+    pub batch: Option<usize>,
+    /// Values that one sample is decrypted to.
+    pub values: usize,
+}
+
+impl Flooding {
+    /// Its standard deviation over the bound on an output's error, for the samples of one batch.
+    fn factor(&self, slots: usize) -> f64 {
+        let samples = self.batch.map_or(slots, |batch| batch.min(slots));
+        Sharing { bits: self.bits, samples }.factor(self.values)
+    }
 }
 
 /// Runs `plan` on bits, noise and cost.
@@ -108,7 +134,7 @@ pub fn simulate(
     plan: &Plan,
     model: Model,
 ) -> Result<Simulation, Infeasible> {
-    let Model { cost, rounding_factor } = model;
+    let Model { cost, rounding_factor, flooding } = model;
     let origin = Origin::from("");
     let mut run = Run {
         plan,
@@ -127,11 +153,17 @@ pub fn simulate(
     let shape = Shape { ring: plan.ring, special: special.len() };
     let limbs = |depth: usize| moduli.len() - depth;
     let mut nanoseconds: f64 = run.work.iter().map(|work| work.price(cost, shape, &moduli, weights)).sum();
-    let (mut precision, mut rounding) = (f64::INFINITY, 0f64);
+    let (mut precision, mut rounding, mut noise) = (f64::INFINITY, 0f64, Vec::new());
     for ((_, value), output) in outputs.iter().zip(graph.outputs()) {
         nanoseconds += cost.decrypt(shape, limbs(value.state.depth), value.state.degree) * value.length as f64;
-        let range = ranges.typical(output.value);
-        precision = precision.min((range / (6.0 * value.error)).log2());
+        let own = OutputNoise {
+            bound: value.worst.rms.max(f64::MIN_POSITIVE),
+            deviation: value.error,
+            range: ranges.typical(output.value),
+        };
+        let added = flooding.map_or(0.0, |flooding| flooding.factor(plan.ring.slots()) * own.bound);
+        precision = precision.min(own.precision(added));
+        noise.push(own);
         rounding = rounding.max(value.rounding);
     }
     let tightest = run.tightest().unwrap_or(Requirement { origin: run.origin.clone(), depth: 0, bits: 0.0 });
@@ -143,6 +175,7 @@ pub fn simulate(
         precision,
         rounding,
         errors: run.errors,
+        outputs: noise,
         tightest,
     })
 }
@@ -159,6 +192,8 @@ struct Simulated {
     error: f64,
     /// The part of it that comes from rounded weights, were they independent.
     rounding: f64,
+    /// What encryption can make of it at worst.
+    worst: Worst,
 }
 
 enum Work {
@@ -313,7 +348,8 @@ impl Target for Run<'_> {
         let error = added / bits.exp2();
         let state = State { depth: 0, degree: 1, scale, bits };
         let (bound, size) = (self.ranges.bound(node), self.ranges.size(node));
-        self.require(Simulated { state, length, bound, size, error, rounding: 0.0 })
+        let worst = Worst::fresh(error);
+        self.require(Simulated { state, length, bound, size, error, rounding: 0.0, worst })
     }
 
     fn combine(
@@ -332,13 +368,22 @@ impl Target for Run<'_> {
         let rounding = (weights.rounded_weights() as f64 / 12.0).sqrt() / bits.exp2() * x.size;
         let error = (x.error * self.growth(node, weights.row_norms())).hypot(rounding * self.rounding_factor);
         let rounding = (x.rounding * self.growth(node, weights.row_norms())).hypot(rounding);
+        let worst = match weights {
+            Weights::Identity => x.worst,
+            Weights::Uniform(u) => x.worst.times(u.weight.abs() + 0.5 / bits.exp2()),
+            Weights::Matrix(_) | Weights::Transformation(_) => x.worst.mapped(Growth {
+                norm: weights.row_norms().largest,
+                sum: weights.row_sum(),
+                rounding: 0.5 * weights.rounded_weights() as f64 / bits.exp2(),
+            }),
+        };
         let (bound, size) = match weights {
             Weights::Identity => (x.bound, x.size),
             // A term of a sum, before the others are added.
             Weights::Uniform(u) => (u.weight.abs() * x.bound + u.bias.abs(), u.weight.abs() * x.size),
             Weights::Matrix(_) | Weights::Transformation(_) => (self.ranges.bound(node), self.ranges.size(node)),
         };
-        self.require(Simulated { state, length: shape.results, bound, size, error, rounding })
+        self.require(Simulated { state, length: shape.results, bound, size, error, rounding, worst })
     }
 
     fn transform(
@@ -367,7 +412,15 @@ impl Target for Run<'_> {
         let (bound, size) = (self.ranges.bound(node), self.ranges.size(node));
         let length = transformation.map.to().vectors();
         let rounding = x.rounding * growth / parts;
-        self.require(Simulated { state, length, bound, size, error, rounding })
+        // What a fold adds up are the parts of one row: its sum holds for all of them together.
+        let worst_growth = Growth {
+            norm: transformation.row_norms.largest / (parts * parts),
+            sum: transformation.row_sum / (parts * parts),
+            rounding: DEVIATIONS * noise::encoding(self.plan.ring) * transformation.diagonals as f64 / bits.exp2(),
+        };
+        let babies = self.undivided_key_switch() / x.state.bits.exp2() * (worst_growth.sum + worst_growth.rounding);
+        let worst = x.worst.mapped(worst_growth).with(babies + switching);
+        self.require(Simulated { state, length, bound, size, error, rounding, worst })
     }
 
     fn fold(&mut self, _node: Value, x: &Simulated, transformation: &Transformation) -> Result<Simulated, Infeasible> {
@@ -375,7 +428,8 @@ impl Target for Run<'_> {
         let terms = f64::from(transformation.folds as u32).exp2();
         let added = self.key_switch(1) / x.state.bits.exp2() * (terms - 1.0).sqrt();
         let (error, rounding) = ((x.error * terms.sqrt()).hypot(added), x.rounding * terms.sqrt());
-        Ok(self.noted(Simulated { error, rounding, ..x.clone() }))
+        let worst = x.worst.folded(terms).with(self.key_switch(1) / x.state.bits.exp2() * (terms - 1.0));
+        Ok(self.noted(Simulated { error, rounding, worst, ..x.clone() }))
     }
 
     fn product(&mut self, node: Value, a: &Simulated, b: Option<&Simulated>) -> Result<Simulated, Infeasible> {
@@ -384,6 +438,7 @@ impl Target for Run<'_> {
         };
         let (error, rounding) = (grown(|x| x.error), grown(|x| x.rounding));
         let b = b.unwrap_or(a);
+        let worst = a.worst.product(a.bound, b.worst, b.bound);
         let degrees = (a.state.degree, b.state.degree);
         self.work.push(Work::Product { depth: a.state.depth, degrees, count: a.length });
         let state = State {
@@ -398,14 +453,15 @@ impl Target for Run<'_> {
         }
         let (bound, size) = (self.ranges.bound(node), self.ranges.size(node));
         let error = error.hypot(a.error * b.error);
-        self.require(Simulated { state, length: a.length, bound, size, error, rounding })
+        self.require(Simulated { state, length: a.length, bound, size, error, rounding, worst })
     }
 
     fn sum(&mut self, node: Value, a: &Simulated, b: &Simulated, _subtract: bool) -> Result<Simulated, Infeasible> {
         let state = State { degree: a.state.degree.max(b.state.degree), ..a.state.clone() };
         let (bound, size) = (self.ranges.bound(node), self.ranges.size(node));
         let (error, rounding) = (a.error.hypot(b.error), a.rounding.hypot(b.rounding));
-        self.require(Simulated { state, length: a.length, bound, size, error, rounding })
+        let worst = a.worst.sum(b.worst);
+        self.require(Simulated { state, length: a.length, bound, size, error, rounding, worst })
     }
 
     fn concat(&mut self, node: Value, operands: &[Simulated]) -> Result<Simulated, Infeasible> {
@@ -413,11 +469,13 @@ impl Target for Run<'_> {
         let largest = |part: fn(&Simulated) -> f64| operands.iter().map(part).fold(0.0, f64::max);
         let (error, rounding) = (largest(|x| x.error), largest(|x| x.rounding));
         let (bound, size) = (self.ranges.bound(node), self.ranges.size(node));
-        Ok(self.noted(Simulated { state: operands[0].state.clone(), length, bound, size, error, rounding }))
+        let worst = Worst::any(operands.iter().map(|x| x.worst));
+        Ok(self.noted(Simulated { state: operands[0].state.clone(), length, bound, size, error, rounding, worst }))
     }
 
     fn gather(&mut self, x: &Simulated, gather: &slots::Gather) -> Result<Simulated, Infeasible> {
-        Ok(self.noted(Simulated { length: gather.indices.len(), ..x.clone() }))
+        let worst = Worst::any(std::iter::once(x.worst));
+        Ok(self.noted(Simulated { length: gather.indices.len(), worst, ..x.clone() }))
     }
 
     fn refresh(
@@ -438,7 +496,9 @@ impl Target for Run<'_> {
         let largest = |part: fn(&Simulated) -> f64| operands.iter().map(|(_, x)| part(x)).fold(0.0, f64::max);
         let error = largest(|x| x.error).hypot(noise::fresh(self.plan.ring) / bits.exp2());
         let (bound, size) = (self.ranges.bound(node), self.ranges.size(node));
-        self.require(Simulated { state, length, bound, size, error, rounding: largest(|x| x.rounding) })
+        // How much the function enlarges errors at worst, and what the key can do by way of them, is not known.
+        let (rounding, worst) = (largest(|x| x.rounding), Worst::unknown());
+        self.require(Simulated { state, length, bound, size, error, rounding, worst })
     }
 
     /// Errors are counted as if the factors were one: those that are added between them and their reciprocals become smaller. What
@@ -456,15 +516,16 @@ impl Target for Run<'_> {
         let factor = if blind.inverse { slots::Blind::mean_factor() } else { 1.0 };
         let error = x.error.hypot(noise::encoding(self.plan.ring) / bits.exp2() * x.size * factor);
         let (bound, size) = (self.ranges.bound(node), self.ranges.size(node));
-        self.require(Simulated { state, error, bound, size, ..x.clone() })
+        self.require(Simulated { state, error, bound, size, worst: Worst::unknown(), ..x.clone() })
     }
 
     fn relinearize(&mut self, x: &Simulated) -> Result<Simulated, Infeasible> {
         let (depth, degree, count) = (x.state.depth, x.state.degree, x.length);
         self.work.push(Work::Relinearize { depth, degree, count });
         let added = self.key_switch(degree - 1);
-        let error = x.error.hypot(added / x.state.bits.exp2());
-        Ok(self.noted(Simulated { state: State { degree: 1, ..x.state.clone() }, error, ..x.clone() }))
+        let added = added / x.state.bits.exp2();
+        let (error, worst) = (x.error.hypot(added), x.worst.with(added));
+        Ok(self.noted(Simulated { state: State { degree: 1, ..x.state.clone() }, error, worst, ..x.clone() }))
     }
 
     fn rescale(&mut self, x: &Simulated) -> Result<Simulated, Infeasible> {
@@ -473,8 +534,9 @@ impl Target for Run<'_> {
         let bits = bits - self.rescale_bits(*depth).unwrap_or(0.0);
         let state = State { depth: depth + 1, degree: *degree, scale: scale.over(&placeholder(*depth)), bits };
         self.depth = self.depth.max(state.depth);
-        let error = x.error.hypot(noise::rescale(self.plan.ring, *degree) / bits.exp2());
-        self.require(Simulated { state, error, ..x.clone() })
+        let added = noise::rescale(self.plan.ring, *degree) / bits.exp2();
+        let (error, worst) = (x.error.hypot(added), x.worst.with(added));
+        self.require(Simulated { state, error, worst, ..x.clone() })
     }
 
     fn drop_level(&mut self, x: &Simulated, count: usize) -> Result<Simulated, Infeasible> {

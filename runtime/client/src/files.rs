@@ -7,7 +7,7 @@ use std::sync::Arc;
 use hec_ir::program::Contract;
 use hec_protocol::FormatError;
 use hec_protocol::ciphertexts::{Direction, Header, Reader, Writer, largest};
-use hec_runtime::{Answers, Collector, EngineError, RunError, SampleBatch, client, sample_count};
+use hec_runtime::{Answers, Collector, EngineError, Flooded, RunError, SampleBatch, client, sample_count};
 
 use crate::error::ClientError;
 use crate::key::Key;
@@ -71,16 +71,41 @@ pub(crate) fn each_ciphertext(
     Ok(())
 }
 
-/// Decrypts a file of results.
+/// Decrypts a file of results, for the key's owner alone.
 ///
 /// # Errors
 /// If it is damaged, or of another program or key.
 pub fn decrypt(contract: &Contract, key: &Key, from: impl Read) -> Result<(Answers, usize), ClientError> {
+    decrypt_as(contract, key, from, None)
+}
+
+/// Decrypts a file of results that others are to see: with noise that hides the key with `bits` bits of statistical security, all
+/// samples of the file together. Each time that it is done, for this file or another under the same key, counts.
+///
+/// # Errors
+/// As [`decrypt`]; [`RunError::Sharing`] if the answers would not be precise enough.
+pub fn decrypt_to_share(
+    contract: &Contract,
+    key: &Key,
+    from: impl Read,
+    bits: u32,
+) -> Result<(Answers, usize), ClientError> {
+    decrypt_as(contract, key, from, Some(bits))
+}
+
+fn decrypt_as(
+    contract: &Contract,
+    key: &Key,
+    from: impl Read,
+    share: Option<u32>,
+) -> Result<(Answers, usize), ClientError> {
     let mut reader = Reader::new(from)?;
     let header = reader.header().clone();
     header.check(Direction::Outputs, contract, key.fingerprint())?;
     let (arrays, limit) = (Direction::Outputs.arrays(contract), largest(contract.parameters()));
-    let mut collector = Collector::new(contract);
+    let samples = usize::try_from(header.samples).unwrap_or(usize::MAX);
+    let flooded = share.map(|bits| Flooded::new(contract, bits, samples)).transpose()?;
+    let mut collector = Collector::with_noise(contract, flooded);
     for size in header.batches(contract) {
         let mut results = Vec::with_capacity(arrays.len());
         for declared in &arrays {
@@ -91,6 +116,5 @@ pub fn decrypt(contract: &Contract, key: &Key, from: impl Read) -> Result<(Answe
         collector.push(key.client(), results, size)?;
     }
     reader.finish()?;
-    let samples = usize::try_from(header.samples).unwrap_or(usize::MAX);
     Ok((collector.finish()?, samples))
 }

@@ -20,7 +20,7 @@ pub mod network;
 pub use error::ClientError;
 pub use hec_ir::program::Contract;
 pub use hec_protocol::{Fingerprint, FormatError};
-pub use hec_runtime::{Answers, SampleBatch};
+pub use hec_runtime::{Answers, Flooded, SampleBatch};
 pub use key::Key;
 #[cfg(feature = "network")]
 pub use network::{Client, Options, Progress, Tls, Traffic};

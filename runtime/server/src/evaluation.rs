@@ -172,6 +172,7 @@ fn refused(error: RunError) -> Status {
         | RunError::Keys(_)
         | RunError::Encrypt { .. }
         | RunError::Decrypt { .. }
+        | RunError::Sharing { .. }
         | RunError::Node { .. }
         | RunError::Declared { .. }) => {
             // The nodes are the model's, and none of the client's business.

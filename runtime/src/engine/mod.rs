@@ -75,6 +75,16 @@ pub trait Client: Sync {
     /// If the ciphertext does not belong to this client's parameters.
     fn decrypt(&self, ciphertext: &Self::Ciphertext) -> Result<Vec<f64>, EngineError>;
 
+    /// The same for values that are shown to others: with Gaussian noise on every slot, drawn afresh, of a standard deviation of at
+    /// least `deviation` in units of the message. Engines that hide nothing refuse.
+    ///
+    /// # Errors
+    /// As [`Client::decrypt`]; if there is no randomness, or the noise does not fit the modulus.
+    fn decrypt_flooded(&self, ciphertext: &Self::Ciphertext, deviation: f64) -> Result<Vec<f64>, EngineError> {
+        let _ = (ciphertext, deviation);
+        Err(EngineError("expected an engine that encrypts: this one has no key for noise to hide".to_owned()))
+    }
+
     /// Size of a ciphertext as it would be sent, in bytes.
     fn ciphertext_bytes(&self, ciphertext: &Self::Ciphertext) -> u64;
 }

@@ -86,6 +86,13 @@ impl Client for CkksClient {
         self.context.decode(&plaintext).map_err(EngineError::new)
     }
 
+    fn decrypt_flooded(&self, ciphertext: &Ciphertext, deviation: f64) -> Result<Vec<f64>, EngineError> {
+        let mut plaintext = self.secret.decrypt(&self.context, ciphertext).map_err(EngineError::new)?;
+        let mut randomness = Randomness::from_os().map_err(EngineError::new)?;
+        self.context.flood(&mut plaintext, deviation, &mut randomness).map_err(EngineError::new)?;
+        self.context.decode(&plaintext).map_err(EngineError::new)
+    }
+
     fn ciphertext_bytes(&self, ciphertext: &Ciphertext) -> u64 {
         ciphertext.serialized_len(&self.context).map_or(0, |len| len as u64)
     }

@@ -26,7 +26,7 @@ impl PublicKey {
         let level = context.max_level();
         let a = expand(context, &seed, Purpose::PublicKey, level);
         let errors = gaussian::sample(&mut randomness.stream(), context.n());
-        let mut b = context.poly_of_integers(&errors, 0..=level);
+        let mut b = context.poly_of_integers(&errors, gaussian::BOUND, 0..=level);
         b.for_each_limb(|row, limb| {
             context.table(row).forward(limb);
             mask(context, row, limb, a.limb(row), secret.row(row));

@@ -26,7 +26,7 @@ impl SecretKey {
     /// N coefficients, each -1, 0 or 1.
     pub(crate) fn from_coefficients(context: &Context, coefficients: Zeroizing<Vec<i64>>) -> Self {
         let rows = context.extended(context.max_level());
-        let mut poly = Zeroizing::new(context.poly_of_integers(&coefficients, rows));
+        let mut poly = Zeroizing::new(context.poly_of_integers(&coefficients, ternary::BOUND, rows));
         context.forward(&mut poly, |row| row);
         Self { coefficients, poly, fingerprint: *context.parameters().fingerprint() }
     }

@@ -63,7 +63,7 @@ impl KeySwitchKey {
         let mut b = Vec::with_capacity(digits);
         for (d, a) in a.iter().enumerate() {
             let errors = gaussian::sample(&mut randomness.stream(), context.n());
-            let mut part = context.poly_of_integers(&errors, context.extended(level));
+            let mut part = context.poly_of_integers(&errors, gaussian::BOUND, context.extended(level));
             part.for_each_limb(|i, limb| {
                 let row = context.row(level, i);
                 context.table(row).forward(limb);

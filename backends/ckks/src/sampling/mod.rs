@@ -1,10 +1,11 @@
-//! Randomness and the four distributions of the scheme.
+//! Randomness and the distributions of the scheme.
 //!
 //! | what | distribution | secret | how |
 //! |---|---|---|---|
 //! | `a` halves of keys and ciphertexts | uniform modulo each prime | no | [`uniform`], expanded from a public seed |
 //! | secret key, public-key encryption mask | uniform over {-1, 0, 1} | yes | [`ternary`], branch-free |
 //! | errors | discrete Gaussian, standard deviation 3.19 | yes | [`gaussian`], constant-time table scan |
+//! | what hides the errors of shared decryptions | discrete Gaussian, as wide as asked | yes | [`wide`], sums of the former |
 //!
 //! Each is drawn coefficient by coefficient, N of them: in the conjugate-invariant ring, those of the basis `1, X^i + X^-i`.
 //! That basis is orthogonal in the canonical embedding, its vectors of squared norms N and, all others, 2N, as the basis `X^i` of
@@ -15,6 +16,7 @@
 pub(crate) mod gaussian;
 pub(crate) mod ternary;
 pub(crate) mod uniform;
+pub(crate) mod wide;
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};

@@ -3,6 +3,9 @@ use zeroize::Zeroizing;
 
 use super::fill_words;
 
+/// The largest magnitude of a value.
+pub(crate) const BOUND: u64 = 1;
+
 /// `n` independent values, uniform over {-1, 0, 1}.
 ///
 /// The upper half of `3 * word` for a 64-bit word is 0, 1 or 2, each with probability within 2^-63 of 1/3: no

@@ -5,6 +5,7 @@ mod bytes;
 mod conjugate_invariant;
 mod exact;
 mod exact_switches;
+mod flooding;
 mod large;
 mod noise;
 mod polynomials;

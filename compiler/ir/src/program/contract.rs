@@ -9,8 +9,8 @@ use prost::Message;
 
 use super::encode::Blobs;
 use super::{
-    ClientWork, Exchange, FileKind, Guard, Normalisation, Port, Program, ProgramError, Reply, decode, encode, wire,
-    work,
+    ClientWork, Exchange, FileKind, Guard, Noise, Normalisation, Port, Program, ProgramError, Reply, decode, encode,
+    wire, work,
 };
 use crate::ckks::{self, Ckks, KeyNeeds, Op, Relinearization};
 use crate::graph::{Dialect, Value};
@@ -35,6 +35,7 @@ pub struct Contract {
     exchanges: Vec<Exchange>,
     client: Option<TensorGraph>,
     capacity: usize,
+    noise: Option<Noise>,
     annotations: BTreeMap<String, String>,
     program: [u8; 32],
 }
@@ -95,6 +96,7 @@ impl Program {
             exchanges: self.exchanges(),
             client: self.client.clone(),
             capacity: self.capacity(),
+            noise: self.noise.clone(),
             annotations: self.annotations.clone(),
             program: self.fingerprint(),
         }
@@ -168,6 +170,11 @@ impl Contract {
         self.capacity
     }
 
+    /// What is known of the errors of the encrypted outputs.
+    pub fn noise(&self) -> Option<&Noise> {
+        self.noise.as_ref()
+    }
+
     /// The note under `key`: see [`Program::annotation`].
     pub fn annotation(&self, key: &str) -> Option<&str> {
         self.annotations.get(key).map(String::as_str)
@@ -212,6 +219,7 @@ impl Contract {
                 .map(|(&steps, &level)| wire::Rotation { steps: steps as u64, level: level as u64 })
                 .collect(),
             capacity: self.capacity as u64,
+            noise: self.noise.as_ref().map(encode::noise),
             program: self.program.to_vec(),
         };
         encode::file(&FILE, &message)
@@ -339,6 +347,8 @@ fn read(message: wire::Contract) -> Result<Contract, ProgramError> {
         return Err(invalid(format!("a batch of {capacity} samples, expected 1 to {largest}")));
     }
     let program = message.program.as_slice().try_into().map_err(|_| decode::missing("fingerprint of a program"))?;
+    let noise = message.noise.map(decode::noise).transpose()?;
+    noise.as_ref().map_or(Ok(()), |noise| noise.check(outputs.len()))?;
     let annotations = message.annotations;
     let contract = Contract {
         parameters,
@@ -350,6 +360,7 @@ fn read(message: wire::Contract) -> Result<Contract, ProgramError> {
         exchanges,
         client,
         capacity,
+        noise,
         annotations,
         program,
     };

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use prost::Message;
 
-use super::{FILE, FileKind, Guard, HEADER, Normalisation, Program, ProgramError, Round, wire};
+use super::{FILE, FileKind, Guard, HEADER, Noise, Normalisation, OutputNoise, Program, ProgramError, Round, wire};
 use crate::Scale;
 use crate::attribute::{Attribute, Attributes};
 use crate::ckks::Ckks;
@@ -40,6 +40,17 @@ pub(super) fn guard(stored: wire::Guard) -> Guard {
     Guard { name: stored.name, origin: stored.origin.into(), limit: stored.limit }
 }
 
+/// What is known of outputs, as many as there are numbers.
+pub(super) fn noise(stored: wire::Noise) -> Result<Noise, ProgramError> {
+    let wire::Noise { precision, bounds, deviations, ranges } = stored;
+    if [deviations.len(), ranges.len()] != [bounds.len(); 2] {
+        return Err(invalid("what it says of errors is not complete"));
+    }
+    let numbers = bounds.into_iter().zip(deviations).zip(ranges);
+    let outputs = numbers.map(|((bound, deviation), range)| OutputNoise { bound, deviation, range }).collect();
+    Ok(Noise { precision, outputs })
+}
+
 pub(super) fn element(name: &str) -> Result<Element, ProgramError> {
     Element::from_name(name).ok_or_else(|| invalid(format!("unknown element type \"{name}\"")))
 }
@@ -59,6 +70,7 @@ pub(super) fn program(bytes: &[u8]) -> Result<Program, ProgramError> {
     let rounds = rounds.map(|function| function.map(|function| Round { function })).collect::<Result<_, _>>()?;
     let program = Program::with_public(source, circuit, public, client, guards)?;
     let program = program.with_rounds(rounds)?.with_normalisation(normalisation)?;
+    let program = program.with_noise(message.noise.map(noise).transpose()?)?;
     Ok(Program { annotations: message.annotations, ..program })
 }
 

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use prost::Message;
 
-use super::{FILE, FileKind, Guard, HEADER, Normalisation, Program, wire};
+use super::{FILE, FileKind, Guard, HEADER, Noise, Normalisation, Program, wire};
 use crate::Scale;
 use crate::attribute::{Attribute, Attributes};
 use crate::graph::{Dialect, Graph};
@@ -24,6 +24,7 @@ pub(super) fn program(program: &Program) -> Vec<u8> {
         rounds,
         guards: program.guards().iter().map(guard).collect(),
         normalisation: program.normalisation().iter().map(normalisation).collect(),
+        noise: program.noise().map(noise),
         annotations: program.annotations.clone(),
     };
     file(&FILE, &message)
@@ -42,6 +43,15 @@ pub(super) fn file(kind: &FileKind, message: &impl Message) -> Vec<u8> {
 
 pub(super) fn guard(guard: &Guard) -> wire::Guard {
     wire::Guard { name: guard.name.clone(), origin: guard.origin.as_str().to_owned(), limit: guard.limit }
+}
+
+pub(super) fn noise(noise: &Noise) -> wire::Noise {
+    wire::Noise {
+        precision: noise.precision,
+        bounds: noise.outputs.iter().map(|output| output.bound).collect(),
+        deviations: noise.outputs.iter().map(|output| output.deviation).collect(),
+        ranges: noise.outputs.iter().map(|output| output.range).collect(),
+    }
 }
 
 pub(super) fn normalisation((name, own): (&String, &Normalisation)) -> wire::Normalisation {

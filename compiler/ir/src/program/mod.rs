@@ -10,10 +10,12 @@ mod contract;
 mod decode;
 mod encode;
 mod round;
+mod sharing;
 mod wire;
 
 pub use contract::{Contract, EncryptedOutput, PrivateInput};
 pub use round::{Exchange, Groups, Reply, Round};
+pub use sharing::{DEFAULT_SHARING_BITS, DEVIATIONS, Noise, OutputNoise, SHARING_BITS, Sharing};
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,6 +35,7 @@ pub struct Program {
     guards: Vec<Guard>,
     rounds: Vec<Round>,
     normalisation: BTreeMap<String, Normalisation>,
+    noise: Option<Noise>,
     annotations: BTreeMap<String, String>,
 }
 
@@ -222,7 +225,7 @@ impl Program {
     ) -> Result<Self, ProgramError> {
         let normalisation = BTreeMap::new();
         let (rounds, annotations) = (Vec::new(), BTreeMap::new());
-        let program = Self { source, circuit, public, client, guards, rounds, normalisation, annotations };
+        let program = Self { source, circuit, public, client, guards, rounds, normalisation, noise: None, annotations };
         if let Some(guard) = program.guards.iter().find(|guard| !guard.is_usable()) {
             return Err(ProgramError::Invalid(format!("the limit of guard \"{}\" is no number from 1", guard.name)));
         }
@@ -474,6 +477,21 @@ impl Program {
     /// What the client does to each input before it encrypts; those that are missing are encrypted as they are.
     pub fn normalisation(&self) -> &BTreeMap<String, Normalisation> {
         &self.normalisation
+    }
+
+    /// The same program with what is known of its outputs' errors.
+    ///
+    /// # Errors
+    /// If there is not a usable number for each output.
+    pub fn with_noise(mut self, noise: Option<Noise>) -> Result<Self, ProgramError> {
+        noise.as_ref().map_or(Ok(()), |noise| noise.check(self.circuit.outputs().len()))?;
+        self.noise = noise;
+        Ok(self)
+    }
+
+    /// What is known of the outputs' errors.
+    pub fn noise(&self) -> Option<&Noise> {
+        self.noise.as_ref()
     }
 
     /// The same program with a note for its readers (how to preprocess, the names of the classes): nothing that computes

@@ -29,6 +29,23 @@ pub struct Program {
     /// What the client computes in the middle of the run.
     #[prost(message, repeated, tag = "10")]
     pub rounds: Vec<Graph>,
+    /// What is known of the outputs' errors.
+    #[prost(message, optional, tag = "12")]
+    pub noise: Option<Noise>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Noise {
+    /// Bits asked for.
+    #[prost(double, tag = "1")]
+    pub precision: f64,
+    /// For each output of the circuit: bound on the error of encryption, deviation of the whole error, largest value.
+    #[prost(double, repeated, tag = "2")]
+    pub bounds: Vec<f64>,
+    #[prost(double, repeated, tag = "3")]
+    pub deviations: Vec<f64>,
+    #[prost(double, repeated, tag = "4")]
+    pub ranges: Vec<f64>,
 }
 
 /// What the client does to an input before it encrypts.
@@ -275,6 +292,9 @@ pub struct Contract {
     /// The rounds with the client.
     #[prost(message, repeated, tag = "15")]
     pub exchanges: Vec<Exchange>,
+    /// What is known of the outputs' errors.
+    #[prost(message, optional, tag = "17")]
+    pub noise: Option<Noise>,
 }
 
 /// What is sent in a round.

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use hec_ir::program::Contract;
 use hec_protocol::Fingerprint;
 use hec_protocol::ciphertexts::{Direction, largest};
-use hec_runtime::{Answers, Collector, SampleBatch, sample_count};
+use hec_runtime::{Answers, Collector, Flooded, SampleBatch, sample_count};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tonic::metadata::{Ascii, MetadataValue};
@@ -49,6 +49,9 @@ pub struct Options {
     pub in_flight: usize,
     /// Whether to use the Open Inference Protocol's `ModelInfer` [default: for batches of a few megabytes].
     pub one_message: Option<bool>,
+    /// Bits of statistical security for answers that others are to see, all samples of one call of [`Client::infer`] together; `None` where
+    /// they are for the key's owner alone.
+    pub share: Option<u32>,
 }
 
 /// Certificates.
@@ -187,7 +190,8 @@ impl Client {
         let batches = samples.div_ceil(capacity);
         let start = Instant::now();
         let mut traffic = Traffic { batches, ..Traffic::default() };
-        let mut collector = Collector::new(&own.contract);
+        let flooded = own.options.share.map(|bits| Flooded::new(&own.contract, bits, samples)).transpose()?;
+        let mut collector = Collector::with_noise(&own.contract, flooded);
         let mut under_way: VecDeque<Abort<Result<Received, ClientError>>> = VecDeque::new();
         let mut next = 0;
         for batch in 0..batches {
