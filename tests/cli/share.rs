@@ -93,7 +93,7 @@ fn what_would_not_be_safe_or_not_precise_is_refused() {
     // What the client makes of values in the middle of a run has no bound.
     let relu = Onnx::new().input("x", &[4]).node("Relu", &["x"], "h").node("Mul", &["h", "h"], "y").output("y");
     folder.write("relu.onnx", relu.bytes());
-    let rounds = ["--activations", "client"];
+    let rounds = ["--activations", "client", "--calibrate", "x.csv"];
     folder
         .hec(&[&["compile", "relu.onnx", "--share-decryptions"][..], &rounds].concat())
         .error_with(&["--activations polynomial"]);
