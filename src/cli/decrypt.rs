@@ -91,6 +91,7 @@ impl ResultArguments {
             client: contract.client_work(),
             rounds: contract.exchanges().len(),
             escapes: answers.escapes.clone(),
+            checked: None,
         };
         console::print(&if self.json { report.json() } else { report.table() });
         Ok(())

@@ -171,6 +171,9 @@ fn refused(error: RunError) -> Status {
         | RunError::Encrypt { .. }
         | RunError::Decrypt { .. }
         | RunError::Node { .. }
+        | RunError::Clear(_)
+        | RunError::NoCertificate
+        | RunError::NothingToCheck { .. }
         | RunError::Declared { .. }) => {
             // The nodes are the model's, and none of the client's business.
             tracing::error!(error = %other, "evaluation failed");

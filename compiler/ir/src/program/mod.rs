@@ -17,6 +17,7 @@ pub use round::{Exchange, Groups, Reply, Round};
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::ckks::precision::{Certificate, Profile};
 use crate::ckks::{self, Circuit, Op};
 use crate::graph::{GraphError, Origin, Value};
 use crate::parameters::{ParameterError, Parameters};
@@ -33,6 +34,7 @@ pub struct Program {
     guards: Vec<Guard>,
     rounds: Vec<Round>,
     normalisation: BTreeMap<String, Normalisation>,
+    profile: Option<Profile>,
     annotations: BTreeMap<String, String>,
 }
 
@@ -221,8 +223,8 @@ impl Program {
         guards: Vec<Guard>,
     ) -> Result<Self, ProgramError> {
         let normalisation = BTreeMap::new();
-        let (rounds, annotations) = (Vec::new(), BTreeMap::new());
-        let program = Self { source, circuit, public, client, guards, rounds, normalisation, annotations };
+        let (rounds, profile, annotations) = (Vec::new(), None, BTreeMap::new());
+        let program = Self { source, circuit, public, client, guards, rounds, normalisation, profile, annotations };
         if let Some(guard) = program.guards.iter().find(|guard| !guard.is_usable()) {
             return Err(ProgramError::Invalid(format!("the limit of guard \"{}\" is no number from 1", guard.name)));
         }
@@ -474,6 +476,29 @@ impl Program {
     /// What the client does to each input before it encrypts; those that are missing are encrypted as they are.
     pub fn normalisation(&self) -> &BTreeMap<String, Normalisation> {
         &self.normalisation
+    }
+
+    /// The same program with what calibration saw of its values.
+    ///
+    /// # Errors
+    /// If it is not a profile of the circuit.
+    pub fn with_profile(mut self, profile: Option<Profile>) -> Result<Self, ProgramError> {
+        if let Some(profile) = &profile {
+            let refuse = |cause: String| ProgramError::Invalid(format!("its precision profile does not hold: {cause}"));
+            profile.check(&self.circuit).map_err(refuse)?;
+        }
+        self.profile = profile;
+        Ok(self)
+    }
+
+    /// What calibration saw of the circuit's values, if that was looked at.
+    pub fn profile(&self) -> Option<&Profile> {
+        self.profile.as_ref()
+    }
+
+    /// What the program promises of its precision, recomputed from its circuit and its profile; `None` without a profile.
+    pub fn certificate(&self) -> Option<Certificate> {
+        Certificate::of(&self.circuit, self.profile.as_ref()?).ok()
     }
 
     /// The same program with a note for its readers (how to preprocess, the names of the classes): nothing that computes
