@@ -74,7 +74,8 @@ fn holds(model: &Model) {
 fn tabular_models_keep_their_promises() {
     for layout in [LayoutChoice::Batch, LayoutChoice::Packed] {
         for name in ["breast-cancer", "digits", "diabetes"] {
-            holds(&tabular(name, layout, 4));
+            // In the packed layout all slots of an output may hold the same error.
+            holds(&tabular(name, layout, 16));
         }
     }
 }
@@ -104,8 +105,11 @@ fn distance(a: &mut [f64], b: &mut [f64]) -> f64 {
     a.iter().chain(&*b).map(|&x| (share(a, x) - share(b, x)).abs()).fold(0.0, f64::max)
 }
 
-fn deviation(errors: &[f64]) -> f64 {
-    (errors.iter().map(|x| x * x).sum::<f64>() / errors.len() as f64).sqrt()
+/// The median of absolute values: unlike a standard deviation, it is not made by the few slots where the secret is large.
+fn typical(errors: &[f64]) -> f64 {
+    let mut sizes: Vec<f64> = errors.iter().map(|x| x.abs()).collect();
+    sizes.sort_by(f64::total_cmp);
+    sizes[sizes.len() / 2]
 }
 
 /// The simulator's errors are as large as those of encryption, and as they are distributed.
@@ -115,8 +119,8 @@ fn deviation(errors: &[f64]) -> f64 {
 #[track_caller]
 fn distributed_alike(model: &Model, runs: usize) {
     let (mut simulated, mut encrypted) = (errors(model, "sim", runs), errors(model, "he-ckks", runs));
-    let ratio = deviation(&simulated) / deviation(&encrypted);
-    assert!((0.67..1.5).contains(&ratio), "deviations differ by {ratio}");
+    let ratio = typical(&simulated) / typical(&encrypted);
+    assert!((0.75..1.33).contains(&ratio), "sizes differ by {ratio}");
     let independent = simulated.len() as f64 / 4.0;
     let found = distance(&mut simulated, &mut encrypted);
     assert!(found < 1.95 * (2.0 / independent).sqrt(), "{found} apart of {independent}");
@@ -125,7 +129,7 @@ fn distributed_alike(model: &Model, runs: usize) {
 /// Linear outputs only: where the client takes a maximum after decryption nothing of the errors is left to compare.
 #[test]
 fn the_simulator_draws_what_encryption_adds() {
-    distributed_alike(&tabular("diabetes", LayoutChoice::Batch, 64), 4);
+    distributed_alike(&tabular("diabetes", LayoutChoice::Batch, 128), 8);
     distributed_alike(&cryptonets(LayoutChoice::Batch, 32), 1);
     distributed_alike(&cryptonets(LayoutChoice::Packed, 4), 4);
 }
@@ -146,7 +150,7 @@ fn broken_promises_are_found() {
     assert!(error.contains("no number"), "{error}");
     let program = with_profile(&model.program, |seen| seen.worst *= 1e-3).unwrap();
     let broken = checked(&Model { program, inputs: model.inputs.clone() });
-    assert!(broken.iter().all(|own| !own.holds()), "{broken:?}");
+    assert!(broken.iter().filter(|own| !own.output).all(|own| !own.holds()), "{broken:?}");
 
     let program = model.program.clone().with_profile(None).unwrap();
     let backend = hec::backend("he-ckks").unwrap();
@@ -172,8 +176,8 @@ fn output_errors_are_bounded_as_asked() {
         compiled("digits", samples.clone(), &samples, 2, options)
     };
     let own = bound(&of(None));
-    let tight = of(Some(own / 50.0));
-    assert!(bound(&tight) <= own / 50.0, "{} above a fiftieth of {own}", bound(&tight));
+    let tight = of(Some(own / 3.0));
+    assert!(bound(&tight) <= own / 3.0, "{} above a third of {own}", bound(&tight));
     holds(&tight);
     assert!(bound(&of(Some(own))) <= own);
 }

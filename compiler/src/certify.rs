@@ -1,12 +1,17 @@
 //! What calibration samples show of a finished circuit: how large its values and their errors become.
 
-use hec_ir::ckks::clear::{self, Added, Errors, Surroundings};
+use std::sync::Arc;
+
+use hec_ir::ckks::clear::{self, Surroundings};
+use hec_ir::ckks::errors::{Added, Errors};
 use hec_ir::ckks::precision::{Collector, Profile, largest_secret};
 use hec_ir::ckks::{Circuit, Input, Op, Refresh, layouts};
 use hec_ir::graph::{GraphError, TypeError, Value};
-use hec_ir::slots::{Layout, SlotGraph};
+use hec_ir::program::{Port, Round};
+use hec_ir::slots::{Layout, Packed, SlotGraph};
 use rayon::prelude::*;
 
+use crate::approximate::evaluate_sample;
 use crate::ranges::{self, Samples};
 
 /// Products of weights and values that are spent on it.
@@ -27,6 +32,7 @@ pub(crate) fn profile(
     graph: &SlotGraph,
     samples: &Samples,
     range: (f64, f64),
+    rounds: &[Round],
 ) -> Result<Profile, GraphError> {
     let named = circuit.nodes().filter_map(|(_, node)| source(node.op()));
     let counts = named.map(|(name, layout)| samples.get(name).map_or(0, |all| all.len() / layout.elements().max(1)));
@@ -35,10 +41,11 @@ pub(crate) fn profile(
     let disturbed = (affordable / (2 * RUNS)).clamp(DISTURBED[0], DISTURBED[1]);
     let exact = (affordable / 2).clamp(EXACT[0].max(disturbed), EXACT[1]);
     let count = if available == 0 { disturbed } else { exact.min(available) };
-    let given = Given { circuit, samples, available, range };
+    let placed = layouts(circuit);
+    let (errors, placed) = (clear::Prepared::new(circuit), &placed[..]);
+    let given = Given { circuit, samples, available, range, rounds, placed, errors };
     let mut collector = Collector::new(circuit);
     let mut rounding = vec![0f64; circuit.outputs().len()];
-    let placed = layouts(circuit);
     // A few samples at a time: all values of all nodes are there at once.
     for first in (0..count).step_by(AT_ONCE) {
         let chunk: Vec<usize> = (first..count.min(first + AT_ONCE)).collect();
@@ -48,9 +55,9 @@ pub(crate) fn profile(
                 return Ok(Runs { exact, disturbed: None, slots: None });
             }
             let mut errors = Errors::averaged(circuit.context(), generator(sample, 0));
-            let expected = given.run(sample, Some((&exact, &mut errors)))?;
+            let expected = given.run(sample, Some(&mut errors))?;
             let mut errors = Errors::with_secret(largest_secret(circuit.context()), generator(sample, 1));
-            let worst = given.run(sample, Some((&exact, &mut errors)))?;
+            let worst = given.run(sample, Some(&mut errors))?;
             let slots = ranges::evaluate(graph, |name, length| given.values(name, length, sample));
             Ok(Runs { exact, disturbed: Some([expected, worst]), slots: Some(slots) })
         };
@@ -85,7 +92,7 @@ struct Runs {
 }
 
 /// Where elements lie in the virtual slots of an array.
-fn elements(layout: Option<&hec_ir::slots::Packed>, length: usize) -> Vec<u32> {
+fn elements(layout: Option<&Packed>, length: usize) -> Vec<u32> {
     layout.map_or_else(|| (0..length as u32).collect(), |packed| packed.slots_of_elements())
 }
 
@@ -137,6 +144,9 @@ struct Given<'a> {
     samples: &'a Samples,
     available: usize,
     range: (f64, f64),
+    rounds: &'a [Round],
+    placed: &'a [Option<Arc<Packed>>],
+    errors: clear::Prepared,
 }
 
 impl Given<'_> {
@@ -153,23 +163,19 @@ impl Given<'_> {
         }
     }
 
-    /// The values of every node; with errors about exact ones, or exact.
-    fn run<'e>(
-        &self,
-        sample: usize,
-        errors: Option<(&'e [Vec<f64>], &'e mut dyn Disturb)>,
-    ) -> Result<Vec<Vec<f64>>, GraphError> {
+    /// The values of every node, with errors or exact.
+    fn run<'e>(&self, sample: usize, errors: Option<&'e mut dyn Disturb>) -> Result<Vec<Vec<f64>>, GraphError> {
         let mut run = Run { given: self, sample, errors, values: Vec::with_capacity(self.circuit.len()) };
-        clear::evaluate(self.circuit, &mut run)?;
+        clear::evaluate(self.circuit, &self.errors, &mut run)?;
         Ok(run.values)
     }
+}
 
-    fn spread(&self, name: &str, layout: &Layout, sample: usize) -> Vec<f64> {
-        let values = self.values(name, layout.elements(), sample);
-        match layout {
-            Layout::Batch { .. } => values,
-            Layout::Packed(packed) => packed.spread(&values),
-        }
+/// The elements of one sample in virtual slots.
+fn spread(layout: &Layout, values: &[f64]) -> Vec<f64> {
+    match layout {
+        Layout::Batch { .. } => values.to_vec(),
+        Layout::Packed(packed) => packed.spread(values),
     }
 }
 
@@ -187,34 +193,41 @@ impl<B: FnMut() -> u64> Disturb for Errors<B> {
 struct Run<'a, 'e> {
     given: &'a Given<'a>,
     sample: usize,
-    errors: Option<(&'e [Vec<f64>], &'e mut dyn Disturb)>,
+    errors: Option<&'e mut dyn Disturb>,
     values: Vec<Vec<f64>>,
 }
 
 impl Surroundings for Run<'_, '_> {
     fn input(&mut self, input: &Input) -> Result<Vec<f64>, TypeError> {
-        Ok(self.given.spread(&input.name, &input.layout, self.sample))
+        let values = self.given.values(&input.name, input.layout.elements(), self.sample);
+        Ok(spread(&input.layout, &values))
     }
 
-    /// The client's function is exact, and takes errors along; those that it computes in practice do not enlarge them.
     fn refresh(&mut self, refresh: &Refresh, operands: &[&[f64]]) -> Result<Vec<f64>, TypeError> {
-        let mut fresh = self.given.spread(&refresh.name, &refresh.layout, self.sample);
-        let Some((exact, errors)) = &mut self.errors else { return Ok(fresh) };
+        let Given { circuit, rounds, placed, .. } = self.given;
         let own = |op: &Op| matches!(op, Op::Refresh(other) if other == refresh);
-        let node = self.given.circuit.nodes().find(|(_, node)| own(node.op()));
-        let of = node.iter().flat_map(|(_, node)| node.operands()).zip(operands);
-        let variance = |(value, x): (&Value, &&[f64])| {
-            let squares = x.iter().zip(&exact[value.index()]).map(|(a, b)| (a - b) * (a - b));
-            squares.sum::<f64>() / x.len().max(1) as f64
+        let node = circuit.nodes().find(|(_, node)| own(node.op()));
+        let (Some((_, node)), Some(round)) = (node, rounds.get(refresh.round)) else {
+            return Err(TypeError::new(format!("there is no round {}", refresh.round)));
         };
-        let mut added = Added::default();
-        added.variances[0] = of.map(variance).fold(0.0, f64::max);
-        errors.disturb(&mut fresh, &added);
-        Ok(fresh)
+        let of = |(port, (value, x)): (Port, (&Value, &&[f64]))| {
+            let elements = elements(placed[value.index()].as_deref(), x.len());
+            (port.name, elements.into_iter().filter_map(|at| x.get(at as usize).copied()).collect())
+        };
+        let inputs: Samples = round.operands().into_iter().zip(node.operands().iter().zip(operands)).map(of).collect();
+        let output = round.function.outputs().iter().find(|output| output.name == refresh.name);
+        let mut values = Vec::new();
+        evaluate_sample(&round.function, &inputs, 0, &mut |value, tensor| {
+            if output.is_some_and(|output| output.value == value) {
+                values = tensor.values().to_vec();
+            }
+        })
+        .map_err(|cause| TypeError::new(cause.to_string()))?;
+        Ok(spread(&refresh.layout, &values))
     }
 
     fn disturb(&mut self, x: &mut [f64], added: &Added) {
-        if let Some((_, errors)) = &mut self.errors {
+        if let Some(errors) = &mut self.errors {
             errors.disturb(x, added);
         }
     }

@@ -167,7 +167,10 @@ fn promised(tensor: &TensorGraph, options: &Options, mut goal: Goal) -> Result<P
             break;
         }
         goal.precision = next;
-        planned = circuit(tensor, options, &goal)?;
+        planned = circuit(tensor, options, &goal).map_err(|cause| CompileError::Option {
+            name: "output-error",
+            reason: format!("errors at the outputs cannot be bounded by {wanted:e}: {cause}"),
+        })?;
     }
     let reason =
         format!("errors at the outputs cannot be bounded by {wanted:e}: the best that was found is {reached:.1e}");
@@ -200,7 +203,8 @@ fn circuit(tensor: &TensorGraph, options: &Options, goal: &Goal) -> Result<Plann
         None => circuit,
     };
     let tiled = circuit.len() > nodes;
-    let profile = certify::profile(&circuit, slots, &options.calibration, options.input_range)?;
+    let rounds = goal.aided.as_ref().map_or(&[][..], |aided| &aided.rounds);
+    let profile = certify::profile(&circuit, slots, &options.calibration, options.input_range, rounds)?;
     Ok(Planned { found, reason, circuit, tiled, profile })
 }
 

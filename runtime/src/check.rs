@@ -44,7 +44,21 @@ impl Checked {
     }
 }
 
-/// Samples that values are compared for.
+/// What was found in two batches.
+pub(crate) fn merged(mut all: Vec<Checked>, more: Vec<Checked>) -> Vec<Checked> {
+    if all.is_empty() {
+        return more;
+    }
+    for (own, other) in all.iter_mut().zip(more) {
+        let squares = |checked: &Checked| checked.error * checked.error * checked.count as f64;
+        let count = own.count + other.count;
+        own.error = ((squares(own) + squares(&other)) / count.max(1) as f64).sqrt();
+        (own.largest, own.count) = (own.largest.max(other.largest), count);
+    }
+    all
+}
+
+/// Samples of a batch that values are compared for.
 const SAMPLES: usize = 64;
 
 /// Decrypts values at the ends of layers, and compares them with exact ones.

@@ -14,7 +14,7 @@ use rayon::prelude::*;
 
 use crate::batch::{Outcome, RunSettings, SampleBatch, sample_count};
 use crate::blinding::Blinding;
-use crate::check::{Checked, Checker};
+use crate::check::{Checked, Checker, merged};
 use crate::client::{Collector, answer, encrypt, pack, pack_input};
 use crate::engine::{Client, Engine, Evaluator, WeightCache};
 use crate::error::RunError;
@@ -52,7 +52,7 @@ pub fn run_batches_with<E: Engine>(
     observed(engine, program, inputs, settings, None, progress).map(|(outcome, _)| outcome)
 }
 
-/// [`run_batches_with`], where the client decrypts values in the middle of the first batch and compares them with what the program's
+/// [`run_batches_with`], where the client decrypts values in the middle of the run and compares them with what the program's
 /// certificate promises: a debugging mode.
 ///
 /// # Errors
@@ -100,11 +100,11 @@ fn observed<E: Engine>(
 
     let public = timed(&mut outcome.seconds.evaluate, || in_the_clear(program.public(), inputs, samples))?;
     let mut collector = Collector::new(&contract);
-    let mut checked = Vec::new();
+    let mut checked: Vec<Checked> = Vec::new();
     for batch in 0..batches {
         let range = batch * capacity..samples.min((batch + 1) * capacity);
-        let checker = certificate.filter(|_| batch == 0);
-        let checker = checker.map(|own| Checker::new(&client, program, own, inputs, &range, samples)).transpose()?;
+        let checker =
+            certificate.map(|own| Checker::new(&client, program, own, inputs, &range, samples)).transpose()?;
 
         progress.phase(Phase::Encrypt { batch, batches });
         let encrypted: BTreeMap<String, Vec<E::Ciphertext>> = timed(&mut outcome.seconds.encrypt, || {
@@ -122,7 +122,7 @@ fn observed<E: Engine>(
             let observer = checker.as_ref().map(|own| own as &dyn Observer<E::Ciphertext>);
             aided(program, &evaluator, encrypted, &rounds, observer, progress)
         })?;
-        checked.extend(checker.map_or_else(Vec::new, Checker::finish));
+        checked = merged(checked, checker.map_or_else(Vec::new, Checker::finish));
         let Spent { seconds, down, up } = rounds.spent();
         outcome.seconds.rounds += seconds;
         outcome.seconds.evaluate -= seconds;

@@ -6,12 +6,13 @@ use std::time::Instant;
 
 use hec_ir::Program;
 use hec_ir::Scale;
-use hec_ir::ckks::clear::{self, Added, Errors, Surroundings};
+use hec_ir::ckks::clear::{self, Surroundings};
+use hec_ir::ckks::errors::{Added, Errors};
 use hec_ir::ckks::{Input, Refresh};
 use hec_ir::graph::{TypeError, Value};
 use hec_ir::program::Exchange;
 use hec_ir::slots::{Blind, Layout};
-use rand_chacha::ChaCha20Rng;
+use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use rayon::prelude::*;
 
@@ -41,7 +42,7 @@ pub fn simulate(
     progress.phase(Phase::Evaluate { batch: 0, batches: 1 });
     let width = clear::width(program.circuit());
     let run = |sample: usize| {
-        let mut random = ChaCha20Rng::from_seed(seed);
+        let mut random = ChaCha8Rng::from_seed(seed);
         random.set_stream(sample as u64);
         let errors = Errors::new(program.parameters(), width, move || random.next_u64());
         evaluation.sample(sample, Some(errors), &mut |_, _| ())
@@ -66,6 +67,7 @@ pub(crate) struct Evaluation<'a> {
     /// What the server computes from public inputs.
     public: BTreeMap<String, SampleBatch>,
     exchanges: Vec<Exchange>,
+    prepared: clear::Prepared,
 }
 
 impl<'a> Evaluation<'a> {
@@ -75,7 +77,8 @@ impl<'a> Evaluation<'a> {
         samples: usize,
     ) -> Result<Self, RunError> {
         let public = in_the_clear(program.public(), inputs, samples)?;
-        Ok(Self { program, inputs, public, exchanges: program.exchanges() })
+        let prepared = clear::Prepared::new(program.circuit());
+        Ok(Self { program, inputs, public, exchanges: program.exchanges(), prepared })
     }
 
     /// The circuit's outputs for one sample, in virtual slots; `observe` is told the value of every node.
@@ -87,7 +90,8 @@ impl<'a> Evaluation<'a> {
     ) -> Result<Vec<Vec<f64>>, RunError> {
         let answers = BTreeMap::new();
         let mut one = OneSample { evaluation: self, sample, errors, observe, answers, factors: BTreeMap::new() };
-        clear::evaluate(self.program.circuit(), &mut one).map_err(|cause| RunError::Clear(Box::new(cause)))
+        clear::evaluate(self.program.circuit(), &self.prepared, &mut one)
+            .map_err(|cause| RunError::Clear(Box::new(cause)))
     }
 }
 

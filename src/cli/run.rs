@@ -33,7 +33,7 @@ pub struct Arguments {
     /// Write what each node of the circuit took to a JSON file, for hec explain.
     #[arg(long, value_name = "FILE")]
     measured: Option<PathBuf>,
-    /// Decrypt values in the middle of the first batch, compare them with exact ones, and fail if an error is above what the program's
+    /// Decrypt values in the middle of the run, compare them with exact ones, and fail if an error is above what the program's
     /// precision certificate promises. For debugging: the secret key is used where it otherwise never is.
     #[arg(long)]
     check: bool,

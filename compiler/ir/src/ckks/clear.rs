@@ -5,10 +5,12 @@
 //! precision of f64. Errors, where they are wanted, are drawn operation by operation with the deviations of [`noise`], so that they
 //! grow, cancel and meet the messages as they do under encryption.
 
+use std::collections::BTreeMap;
+
+use super::errors::{Added, added, key_switch, undivided};
 use super::noise;
-use super::{Circuit, Ckks, Combine, Fold, Input, MAX_DEGREE, Op, Refresh, Transform, Type};
+use super::{Circuit, Ckks, Combine, Fold, Input, Op, Refresh, Transform, Type};
 use crate::graph::{Dialect, GraphError, Node, TypeError, Value};
-use crate::parameters::{ERROR_STD, Parameters, RingType};
 use crate::slots::{Blind, Layout};
 
 /// What one sample's evaluation takes from outside, and what it tells.
@@ -42,111 +44,66 @@ pub trait Surroundings {
     }
 }
 
-/// The error that an operation adds to a slot, in units of the message.
-///
-/// What is multiplied by powers of the secret `s` has a variance that depends on the slot: it follows the secret's value there, which is
-/// the same in a whole run. `variances[i]` goes with `z^i` where `z = |s(zeta)|^2 / E |s|^2`, of mean 1.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Added {
-    /// By the power of `z`.
-    pub variances: [f64; MAX_DEGREE + 1],
+/// What follows of a circuit's transforms for all samples.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// By node, for each vector of a transform's result.
+    rows: BTreeMap<usize, Vec<Row>>,
 }
 
-impl Added {
-    fn constant(variance: f64) -> Self {
-        let mut variances = [0.0; MAX_DEGREE + 1];
-        variances[0] = variance;
-        Self { variances }
-    }
+/// What makes the error of one vector of a transform's result.
+#[derive(Clone, Debug, Default)]
+struct Row {
+    /// For each vector of the operand, the number of its diagonals.
+    reads: BTreeMap<usize, usize>,
+    /// Sum of the squares of weights that meet a rotated operand, over the slots.
+    switched: f64,
+    /// Giant steps other than 0.
+    giants: usize,
+    /// Whether anything is rotated.
+    turned: bool,
+}
 
-    /// Rounding the polynomials of a ciphertext of `degree` to integers.
-    fn rounding(parameters: &Parameters, degree: usize) -> Self {
-        let h = noise::secret_norm(parameters.ring(), 1);
-        let mut variances = [0.0; MAX_DEGREE + 1];
-        let powers = variances.iter_mut().take(degree + 1);
-        powers.enumerate().for_each(|(i, variance)| *variance = h.powi(i as i32) / 12.0);
-        Self { variances }
-    }
-
-    fn plus(mut self, other: Self) -> Self {
-        self.variances.iter_mut().zip(other.variances).for_each(|(a, b)| *a += b);
-        self
-    }
-
-    /// From coefficients at a scale to the real parts of slots.
-    fn in_slots(mut self, parameters: &Parameters, log2_scale: f64) -> Self {
-        let factor = parameters.ring().real_slot_norm() * (-2.0 * log2_scale).exp2();
-        self.variances.iter_mut().for_each(|variance| *variance *= factor);
-        self
-    }
-
-    /// The variance in a slot where the secret's square is `z` times its mean.
-    pub fn variance(&self, z: f64) -> f64 {
-        self.variances.iter().rev().fold(0.0, |sum, variance| sum * z + variance)
-    }
-
-    /// The variance over all slots of a ring.
-    pub fn mean_variance(&self, parameters: &Parameters) -> f64 {
-        let moment = |i: usize| parameters.ring().slot_moment(i);
-        self.variances.iter().enumerate().map(|(i, variance)| variance * moment(i)).sum()
+impl Prepared {
+    /// Of `circuit`.
+    pub fn new(circuit: &Circuit) -> Self {
+        let rows = |(value, node): (Value, &Node<Ckks>)| {
+            if let Op::Transform(transform) = node.op() { Some((value.index(), rows(transform))) } else { None }
+        };
+        Self { rows: circuit.nodes().filter_map(rows).collect() }
     }
 }
 
-/// What a node adds to each slot of its result whatever the messages are; `None` for operations that add nothing, or whose errors depend
-/// on them (a transform, random factors).
-pub fn added(circuit: &Circuit, node: &Node<Ckks>) -> Option<Added> {
-    let parameters = circuit.context();
-    let scale = node.ty().scale.log2();
-    match node.op() {
-        Op::Input(input) => Some(fresh(parameters, !input.public, scale)),
-        Op::Refresh(_) => Some(fresh(parameters, true, scale)),
-        Op::Rescale => Some(Added::rounding(parameters, node.ty().degree).in_slots(parameters, scale)),
-        Op::Relinearize => {
-            let parts = node.operands().first().map_or(1, |operand| circuit.ty(*operand).degree.saturating_sub(1));
-            Some(key_switch(parameters, parts, node.ty().level).in_slots(parameters, scale))
+fn rows(transform: &Transform) -> Vec<Row> {
+    let map = &transform.map;
+    let mut rows = vec![Row::default(); map.to().vectors()];
+    for (&[to, from, step], diagonal) in &map.diagonals().weights {
+        let row = &mut rows[to];
+        *row.reads.entry(from).or_default() += 1;
+        if step % transform.baby_steps != 0 {
+            row.switched += diagonal.iter().map(|(_, weight)| weight * weight).sum::<f64>() / map.period() as f64;
         }
-        Op::Combine(_)
-        | Op::Multiply
-        | Op::Square
-        | Op::Add
-        | Op::Subtract
-        | Op::Concat
-        | Op::Gather(_)
-        | Op::DropLevel(_)
-        | Op::Transform(_)
-        | Op::Fold(_)
-        | Op::Blind(_) => None,
+        row.turned |= step != 0;
     }
+    transform.stepped()[1].iter().for_each(|(to, _)| rows[*to].giants += 1);
+    rows
 }
 
-fn fresh(parameters: &Parameters, encrypted: bool, log2_scale: f64) -> Added {
-    let encryption = if encrypted { ERROR_STD * ERROR_STD } else { 0.0 };
-    Added::constant(encryption + noise::encoding().powi(2)).in_slots(parameters, log2_scale)
-}
-
-/// Variance of what a key switch has before it is divided by the special primes, over their square.
-fn undivided(parameters: &Parameters, parts: usize, level: usize) -> f64 {
-    let special: f64 = parameters.special_primes().iter().map(|&q| (q as f64).log2()).sum();
-    let digits = noise::log2_digits(parameters, level);
-    noise::undivided_key_switch(parameters.ring(), parts, digits, special).powi(2)
-}
-
-/// In coefficients.
-fn key_switch(parameters: &Parameters, parts: usize, level: usize) -> Added {
-    Added::constant(undivided(parameters, parts, level)).plus(Added::rounding(parameters, 1))
-}
-
-/// Evaluates `circuit` on one sample; the outputs in the circuit's order, in virtual slots.
+/// Evaluates `circuit`, of which `prepared` is, on one sample; the outputs in the circuit's order, in virtual slots.
 ///
 /// # Errors
 /// What the surroundings refuse, and values that do not fit each other: the node's name, and what was found.
-pub fn evaluate(circuit: &Circuit, surroundings: &mut dyn Surroundings) -> Result<Vec<Vec<f64>>, GraphError> {
-    let mut run = Run { circuit, width: width(circuit), values: vec![Vec::new(); circuit.len()] };
+pub fn evaluate(
+    circuit: &Circuit,
+    prepared: &Prepared,
+    surroundings: &mut dyn Surroundings,
+) -> Result<Vec<Vec<f64>>, GraphError> {
+    let mut run = Run { circuit, prepared, width: width(circuit), values: vec![Vec::new(); circuit.len()] };
     let mut uses = circuit.use_counts();
     for (value, node) in circuit.nodes() {
         let wrap =
             |cause| GraphError { origin: node.origin().clone(), op: Ckks::describe(node.op()).0.to_owned(), cause };
-        let x = run.node(node, surroundings).map_err(wrap)?;
+        let x = run.node(value, node, surroundings).map_err(wrap)?;
         let expected = node.ty().length.saturating_mul(run.width);
         if x.len() != expected {
             return Err(wrap(TypeError::new(format!("expected {expected} values, found {}", x.len()))));
@@ -191,6 +148,7 @@ pub fn width(circuit: &Circuit) -> usize {
 
 struct Run<'a> {
     circuit: &'a Circuit,
+    prepared: &'a Prepared,
     width: usize,
     values: Vec<Vec<f64>>,
 }
@@ -200,7 +158,7 @@ impl Run<'_> {
         node.operands().get(index).map_or(&[], |operand| &self.values[operand.index()])
     }
 
-    fn node(&self, node: &Node<Ckks>, outside: &mut dyn Surroundings) -> Result<Vec<f64>, TypeError> {
+    fn node(&self, value: Value, node: &Node<Ckks>, outside: &mut dyn Surroundings) -> Result<Vec<f64>, TypeError> {
         let zip = |f: fn(f64, f64) -> f64| -> Vec<f64> {
             self.of(node, 0).iter().zip(self.of(node, 1)).map(|(&a, &b)| f(a, b)).collect()
         };
@@ -221,7 +179,7 @@ impl Run<'_> {
                 gather.indices.iter().flat_map(|&i| vectors[i as usize]).copied().collect()
             }
             Op::Relinearize | Op::Rescale | Op::DropLevel(_) => self.of(node, 0).to_vec(),
-            Op::Transform(transform) => self.transform(node, transform, outside)?,
+            Op::Transform(transform) => self.transform((value, node), transform, outside)?,
             Op::Fold(fold) => self.fold(node, fold, outside)?,
             Op::Blind(at) => {
                 let mut y = self.of(node, 0).to_vec();
@@ -243,7 +201,14 @@ impl Run<'_> {
         let (x, width) = (self.of(node, 0), self.width);
         let mut y = vec![0.0; matrix.rows() * width];
         if width == 1 {
-            matrix.for_each(|row, col, &weight| y[row] += f64::from(weight) * x[col]);
+            let mut read = Vec::new();
+            for block in matrix.blocks() {
+                read.clear();
+                read.extend(block.cols.iter().map(|&col| x[col as usize]));
+                for (&row, weights) in block.rows.iter().zip(block.weights.chunks(read.len().max(1))) {
+                    y[row as usize] += weights.iter().zip(&read).map(|(&weight, x)| f64::from(weight) * x).sum::<f64>();
+                }
+            }
         } else {
             matrix.for_each(|row, col, &weight| {
                 let slots = y[row * width..][..width].iter_mut().zip(&x[col * width..][..width]);
@@ -261,7 +226,7 @@ impl Run<'_> {
 
     fn transform(
         &self,
-        node: &Node<Ckks>,
+        (value, node): (Value, &Node<Ckks>),
         transform: &Transform,
         outside: &mut dyn Surroundings,
     ) -> Result<Vec<f64>, TypeError> {
@@ -272,47 +237,33 @@ impl Run<'_> {
         }
         let mut y = map.apply_unfolded(x);
         let squares: Vec<f64> = x.chunks(self.width).map(mean_square).collect();
-        let operand = self.circuit.ty(node.operands()[0]);
-        for (y, added) in y.chunks_mut(self.width).zip(self.added_by(transform, operand, node.ty(), &squares)) {
-            outside.disturb(y, &added);
+        let types = [self.circuit.ty(node.operands()[0]), node.ty()];
+        let rows = self.prepared.rows.get(&value.index()).map_or(&[][..], Vec::as_slice);
+        for (y, row) in y.chunks_mut(self.width).zip(rows) {
+            outside.disturb(y, &self.added_by(row, transform, types, &squares));
         }
         Ok(y)
     }
 
-    /// What a transform adds to each vector of its result, for operands of these mean squares. The diagonals are rounded where they are
+    /// What a transform adds to a vector of its result, for operands of these mean squares. The diagonals are rounded where they are
     /// encoded; baby steps are multiplied by the diagonals before they are divided by the special primes, giant steps are not; each giant
     /// step rounds the polynomial that it cuts into digits ([`noise::linear_transform`]).
-    fn added_by(&self, transform: &Transform, operand: &Type, result: &Type, squares: &[f64]) -> Vec<Added> {
+    fn added_by(&self, row: &Row, transform: &Transform, [operand, result]: [&Type; 2], squares: &[f64]) -> Added {
         let parameters = self.circuit.context();
         let [weights, before, after] = [&transform.weight_scale, &operand.scale, &result.scale].map(|s| s.log2());
-        let (level, period) = (operand.level, self.width as f64);
-        let kappa = undivided(parameters, 1, level);
-        let vectors = transform.map.to().vectors();
-        let (mut encoding, mut switched, mut turned) = (vec![0.0; vectors], vec![0.0; vectors], vec![false; vectors]);
-        for (&[to, from, step], diagonal) in &transform.map.diagonals().weights {
-            encoding[to] += squares[from];
-            if step % transform.baby_steps != 0 {
-                switched[to] += diagonal.iter().map(|(_, weight)| weight * weight).sum::<f64>() / period;
-            }
-            turned[to] |= step != 0;
+        let own = noise::encoding().powi(2);
+        let read: f64 = row.reads.iter().map(|(&from, &count)| squares[from] * count as f64).sum();
+        let encoded = Added::constant(own * read).in_slots(parameters, weights);
+        if !row.turned {
+            return encoded;
         }
-        let mut giants = vec![0.0; vectors];
-        transform.stepped()[1].iter().for_each(|(to, _)| giants[*to] += 1.0);
-        let rounding = Added::rounding(parameters, 1);
-        (0..vectors)
-            .map(|to| {
-                let own = noise::encoding().powi(2);
-                let encoded = Added::constant(own * encoding[to]).in_slots(parameters, weights);
-                if !turned[to] {
-                    return encoded;
-                }
-                let babies = Added::constant(kappa * switched[to]).in_slots(parameters, before);
-                let mut giant = Added::constant(giants[to] * kappa);
-                giant.variances[1] = giants[to] * rounding.variances[1];
-                let bias = Added::constant(own);
-                encoded.plus(babies).plus(giant.plus(rounding).plus(bias).in_slots(parameters, after))
-            })
-            .collect()
+        let (kappa, rounding) = (undivided(parameters, 1, operand.level), Added::rounding(parameters, 1));
+        let babies = Added::constant(kappa * row.switched).in_slots(parameters, before);
+        let giants = row.giants as f64;
+        let mut giant = Added::constant(giants * kappa);
+        giant.variances[1] = giants * rounding.variances[1];
+        let bias = Added::constant(own);
+        encoded.plus(babies).plus(giant.plus(rounding).plus(bias).in_slots(parameters, after))
     }
 
     fn fold(&self, node: &Node<Ckks>, fold: &Fold, outside: &mut dyn Surroundings) -> Result<Vec<f64>, TypeError> {
@@ -338,76 +289,4 @@ impl Run<'_> {
 
 fn mean_square(x: &[f64]) -> f64 {
     x.iter().map(|x| x * x).sum::<f64>() / x.len().max(1) as f64
-}
-
-/// Draws errors.
-pub struct Errors<B> {
-    bits: B,
-    spare: Option<f64>,
-    secret: Secret,
-}
-
-/// What is assumed of the secret's squares in the slots, over their mean.
-enum Secret {
-    /// One for each virtual slot.
-    Slots(Vec<f64>),
-    /// The mean of each power.
-    Mean(Parameters),
-    /// The same everywhere.
-    Everywhere(f64),
-}
-
-impl<B: FnMut() -> u64> Errors<B> {
-    /// From a source of random bits, for vectors of `width` virtual slots, with a secret that is drawn once.
-    pub fn new(parameters: &Parameters, width: usize, bits: B) -> Self {
-        let mut errors = Self { bits, spare: None, secret: Secret::Everywhere(1.0) };
-        // A slot of the secret is a Gaussian variable: real, or complex.
-        let mut square = || match parameters.ring().ring_type {
-            RingType::Standard => (errors.normal().powi(2) + errors.normal().powi(2)) / 2.0,
-            RingType::ConjugateInvariant => errors.normal().powi(2),
-        };
-        let slots = (0..width).map(|_| square()).collect();
-        errors.secret = Secret::Slots(slots);
-        errors
-    }
-
-    /// The same, with the deviations that errors have over all secrets.
-    pub fn averaged(parameters: &Parameters, bits: B) -> Self {
-        Self { bits, spare: None, secret: Secret::Mean(parameters.clone()) }
-    }
-
-    /// The same for a secret whose squares are all `z` times their mean.
-    pub fn with_secret(z: f64, bits: B) -> Self {
-        Self { bits, spare: None, secret: Secret::Everywhere(z) }
-    }
-
-    /// Adds an error to each slot of whole vectors.
-    pub fn disturb(&mut self, x: &mut [f64], added: &Added) {
-        let deviations = match &self.secret {
-            Secret::Slots(slots) => slots.iter().map(|&z| added.variance(z).sqrt()).collect(),
-            Secret::Mean(parameters) => vec![added.mean_variance(parameters).sqrt()],
-            Secret::Everywhere(z) => vec![added.variance(*z).sqrt()],
-        };
-        for x in x.chunks_mut(deviations.len().max(1)) {
-            x.iter_mut().zip(&deviations).for_each(|(x, deviation)| *x += deviation * self.normal());
-        }
-    }
-
-    /// A Gaussian variable of mean 0 and variance 1 (Box and Muller, 1958).
-    pub fn normal(&mut self) -> f64 {
-        if let Some(spare) = self.spare.take() {
-            return spare;
-        }
-        // The logarithm's argument is from 0 excluded to 1.
-        let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
-        let angle = std::f64::consts::TAU * self.uniform();
-        self.spare = Some(radius * angle.sin());
-        radius * angle.cos()
-    }
-
-    /// A number from 0 to 1 excluded.
-    pub fn uniform(&mut self) -> f64 {
-        const BITS: u32 = 53;
-        ((self.bits)() >> (u64::BITS - BITS)) as f64 / f64::from(BITS).exp2()
-    }
 }

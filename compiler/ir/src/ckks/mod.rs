@@ -6,6 +6,7 @@
 //! [`Op::Rescale`], [`Op::Relinearize`] and [`Op::DropLevel`], no engine does on its own.
 
 pub mod clear;
+pub mod errors;
 mod layouts;
 mod memory;
 mod needs;

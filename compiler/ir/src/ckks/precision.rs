@@ -19,7 +19,7 @@
 
 use std::collections::BTreeMap;
 
-use super::clear::added;
+use super::errors::added;
 use super::{Circuit, Op};
 use crate::graph::{Origin, Value};
 use crate::parameters::{Parameters, RingType};
