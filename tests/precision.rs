@@ -15,6 +15,8 @@ use ndarray_npy::NpzReader;
 struct Model {
     program: Program,
     inputs: BTreeMap<String, SampleBatch>,
+    /// Bits that the planner predicts, rounded weights included.
+    planned: f64,
 }
 
 fn compiled(name: &str, samples: Vec<f64>, tests: &[f64], count: usize, options: Options) -> Model {
@@ -25,10 +27,11 @@ fn compiled(name: &str, samples: Vec<f64>, tests: &[f64], count: usize, options:
         (port.name.clone(), port.ty.elements())
     };
     let calibration = BTreeMap::from([(input.clone(), samples)]);
-    let program = hec::compile(&model, &Options { calibration, ..options }).unwrap().program;
+    let compiled = hec::compile(&model, &Options { calibration, ..options }).unwrap();
+    let (program, planned) = (compiled.program, compiled.decisions.precision.1);
     let program = Program::from_bytes(&program.to_bytes()).unwrap();
     let values = tests[..count * elements].to_vec();
-    Model { program, inputs: BTreeMap::from([(input, SampleBatch { values, samples: count })]) }
+    Model { program, inputs: BTreeMap::from([(input, SampleBatch { values, samples: count })]), planned }
 }
 
 /// A committed tabular model, compiled for small batches or single samples.
@@ -70,12 +73,24 @@ fn holds(model: &Model) {
     }
 }
 
+/// The planner takes the worst row of a layer for all, and knows of no correlations: it may promise less than the certificate, not more.
+/// In the batch layout most of its error is that of rounded weights.
+#[track_caller]
+fn agrees_with_the_planner(model: &Model, layout: LayoutChoice) {
+    let certificate = model.program.certificate().unwrap();
+    let found = certificate.outputs.iter().map(|(_, own)| own.expected_bits()).fold(f64::INFINITY, f64::min);
+    let less = if layout == LayoutChoice::Packed { 3.0 } else { 8.0 };
+    assert!((found - less..found + 1.0).contains(&model.planned), "{} bits planned, {found} found", model.planned);
+}
+
 #[test]
 fn tabular_models_keep_their_promises() {
     for layout in [LayoutChoice::Batch, LayoutChoice::Packed] {
         for name in ["breast-cancer", "digits", "diabetes"] {
             // In the packed layout all slots of an output may hold the same error.
-            holds(&tabular(name, layout, 16));
+            let model = tabular(name, layout, 16);
+            holds(&model);
+            agrees_with_the_planner(&model, layout);
         }
     }
 }
@@ -83,7 +98,9 @@ fn tabular_models_keep_their_promises() {
 #[test]
 fn cryptonets_keep_their_promises() {
     for layout in [LayoutChoice::Batch, LayoutChoice::Packed] {
-        holds(&cryptonets(layout, 2));
+        let model = cryptonets(layout, 2);
+        holds(&model);
+        agrees_with_the_planner(&model, layout);
     }
 }
 
@@ -149,7 +166,7 @@ fn broken_promises_are_found() {
     let error = with_profile(&model.program, |seen| seen.worst = f64::NAN).unwrap_err().to_string();
     assert!(error.contains("no number"), "{error}");
     let program = with_profile(&model.program, |seen| seen.worst *= 1e-3).unwrap();
-    let broken = checked(&Model { program, inputs: model.inputs.clone() });
+    let broken = checked(&Model { program, inputs: model.inputs.clone(), planned: model.planned });
     assert!(broken.iter().filter(|own| !own.output).all(|own| !own.holds()), "{broken:?}");
 
     let program = model.program.clone().with_profile(None).unwrap();

@@ -47,8 +47,11 @@ pub(crate) fn profile(
     let mut collector = Collector::new(circuit);
     let mut rounding = vec![0f64; circuit.outputs().len()];
     // A few samples at a time: all values of all nodes are there at once.
-    for first in (0..count).step_by(AT_ONCE) {
-        let chunk: Vec<usize> = (first..count.min(first + AT_ONCE)).collect();
+    let width = clear::width(circuit);
+    let values: usize = circuit.nodes().map(|(_, node)| node.ty().length * width).sum();
+    let at_once = (HELD / (COPIES * values).max(1)).clamp(1, AT_ONCE);
+    for first in (0..count).step_by(at_once) {
+        let chunk: Vec<usize> = (first..count.min(first + at_once)).collect();
         let run = |&sample: &usize| -> Result<Runs, GraphError> {
             let exact = given.run(sample, None)?;
             if sample >= disturbed {
@@ -80,8 +83,11 @@ pub(crate) fn profile(
     Ok(collector.finish(available > 0, rounding))
 }
 
-/// Samples that are run at once.
+/// Samples that are run at once, and values of them that are held.
 const AT_ONCE: usize = 8;
+const HELD: usize = 1 << 26;
+/// All values of a sample: those of its runs, and those of the slot graph.
+const COPIES: usize = RUNS + 1;
 
 /// The values of every node for one sample.
 struct Runs {
