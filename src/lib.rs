@@ -35,12 +35,13 @@ pub use hec_onnx::{
 };
 pub use hec_plain::evaluate_samples;
 pub use hec_runtime::{
-    Backend, Escapes, Flooded, Layer, Outcome, Phase, Phases, Progress, RunError, RunSettings, SampleBatch, Silent,
-    Traffic, memory,
+    Backend, Checked, Escapes, Flooded, Layer, Outcome, Phase, Phases, Progress, RunError, RunSettings, SampleBatch,
+    Silent, Traffic, memory,
 };
 
 /// Everything that runs programs, by name. A new backend is a line here.
-pub const BACKENDS: &[&dyn Backend] = &[&hec_ckks::adapter::BACKEND, &hec_plain::Reference, &hec_plain::CIRCUIT];
+pub const BACKENDS: &[&dyn Backend] =
+    &[&hec_ckks::adapter::BACKEND, &hec_plain::Reference, &hec_plain::CIRCUIT, &hec_plain::Simulator];
 
 /// The backend called `name`.
 pub fn backend(name: &str) -> Option<&'static dyn Backend> {

@@ -8,6 +8,7 @@
 pub mod affine;
 pub mod aided;
 pub mod approximate;
+mod certify;
 pub mod cost;
 mod decisions;
 mod encrypted_product;
@@ -41,6 +42,7 @@ use std::sync::Arc;
 
 use hec_ir::Program;
 use hec_ir::ckks::Circuit;
+use hec_ir::ckks::precision::{Certificate, Profile};
 use hec_ir::parameters::{Literal, ParameterError, Parameters, PrimeSearch, Ring, Security};
 use hec_ir::program::{Noise, Port};
 use hec_ir::slots::SlotGraph;
@@ -130,17 +132,79 @@ pub fn compile(model: &TensorGraph, options: &Options) -> Result<Compilation, Co
         values: Port::outputs_of(&tensor).iter().map(|port| port.ty.elements()).sum(),
         witnesses: guards.iter().map(|guard| guard.name.clone()).collect(),
     };
-    let (found, reason) = match options.layout {
-        LayoutChoice::Batch => (in_batches(&tensor, &inner, &goal)?, None),
-        LayoutChoice::Packed => (latency::packed(&tensor, &inner, &goal)?, None),
-        LayoutChoice::Auto => latency::sooner(&tensor, &inner, &goal)?,
-    };
-    let Lowered { slots, weights, ranges, found } = found;
+    let Planned { found, reason, circuit, tiled, profile } = promised(&tensor, &inner, goal.clone())?;
+    let Lowered { slots, ranges, found, .. } = found;
     let precisions = decisions::precisions(&slots, &ranges, &found.simulation.errors);
-    let parameters = choose_primes(&found.plan, &found.simulation, options.security)?;
-    let circuit = management::emit(&slots, &weights, &found.plan, &parameters, &ranges, &options.cost)?;
+    let public = head.map(|head| head.public);
+    let rounds = goal.aided.as_ref().map_or_else(Vec::new, |aided| aided.rounds.clone());
+    let program = Program::with_public(model.clone(), circuit, public, client, guards)?
+        .with_rounds(rounds)?
+        .with_normalisation(normalised.map(|n| n.inputs).unwrap_or_default())?;
+    let noise = Noise { precision: options.precision, outputs: found.simulation.outputs.clone() };
+    let program = program.with_profile(Some(profile))?.with_noise(Some(noise))?;
+    let mut decisions = Decisions::new(&program, &ranges, options, found, tiled, approximation);
+    decisions.layout_reason = reason;
+    decisions.precisions = precisions;
+    Ok(Compilation { program, tensor, slots, decisions })
+}
+
+/// A circuit, and how it came to be.
+struct Planned {
+    found: Lowered,
+    reason: Option<String>,
+    circuit: Circuit,
+    tiled: bool,
+    profile: Profile,
+}
+
+/// The circuit of least cost; with [`Options::output_error`], of least precision such that the bound at the outputs holds.
+fn promised(tensor: &TensorGraph, options: &Options, mut goal: Goal) -> Result<Planned, CompileError> {
+    let mut planned = circuit(tensor, options, &goal)?;
+    let Some(wanted) = options.output_error else { return Ok(planned) };
+    let mut reached = f64::INFINITY;
+    for _ in 0..PRECISION_ATTEMPTS {
+        let certificate = Certificate::of(&planned.circuit, &planned.profile);
+        reached = certificate.map_or(f64::INFINITY, |certificate| {
+            let own = certificate.outputs.iter().filter(|(name, _)| !goal.witnesses.contains(name));
+            own.map(|(_, promise)| promise.bound).fold(0.0, f64::max)
+        });
+        if reached <= wanted {
+            return Ok(planned);
+        }
+        let missing = (reached / wanted).log2();
+        let next = planned.found.found.simulation.precision.max(goal.precision) + missing + PRECISION_STEP;
+        if !next.is_finite() || next > MAX_PRECISION {
+            break;
+        }
+        goal.precision = next;
+        planned = circuit(tensor, options, &goal).map_err(|cause| CompileError::Option {
+            name: "output-error",
+            reason: format!("errors at the outputs cannot be bounded by {wanted:e}: {cause}"),
+        })?;
+    }
+    let reason =
+        format!("errors at the outputs cannot be bounded by {wanted:e}: the best that was found is {reached:.1e}");
+    Err(CompileError::Option { name: "output-error", reason })
+}
+
+/// Precisions that are tried for a bound at the outputs.
+const PRECISION_ATTEMPTS: usize = 6;
+/// Bits that are added to those that are missing: rounded weights and messages do not follow exactly.
+const PRECISION_STEP: f64 = 0.1;
+/// The highest precision that can be asked for, in bits.
+const MAX_PRECISION: f64 = 40.0;
+
+fn circuit(tensor: &TensorGraph, options: &Options, goal: &Goal) -> Result<Planned, CompileError> {
+    let (found, reason) = match options.layout {
+        LayoutChoice::Batch => (in_batches(tensor, options, goal)?, None),
+        LayoutChoice::Packed => (latency::packed(tensor, options, goal)?, None),
+        LayoutChoice::Auto => latency::sooner(tensor, options, goal)?,
+    };
+    let Lowered { slots, weights, ranges, found: plan } = &found;
+    let parameters = choose_primes(&plan.plan, &plan.simulation, options.security)?;
+    let circuit = management::emit(slots, weights, &plan.plan, &parameters, ranges, &options.cost)?;
     let nodes = circuit.len();
-    let packed = ranges::width(&slots) > 1;
+    let packed = ranges::width(slots) > 1;
     let circuit = match options.memory {
         budget if packed => splits::fitted(circuit, budget, &options.cost)?,
         // What the client waits for is not computed in parts.
@@ -149,16 +213,9 @@ pub fn compile(model: &TensorGraph, options: &Options) -> Result<Compilation, Co
         None => circuit,
     };
     let tiled = circuit.len() > nodes;
-    let public = head.map(|head| head.public);
-    let rounds = goal.aided.as_ref().map_or_else(Vec::new, |aided| aided.rounds.clone());
-    let program = Program::with_public(model.clone(), circuit, public, client, guards)?
-        .with_rounds(rounds)?
-        .with_normalisation(normalised.map(|n| n.inputs).unwrap_or_default())?
-        .with_noise(Some(Noise { precision: options.precision, outputs: found.simulation.outputs.clone() }))?;
-    let mut decisions = Decisions::new(&program, &ranges, options, found, tiled, approximation);
-    decisions.layout_reason = reason;
-    decisions.precisions = precisions;
-    Ok(Compilation { program, tensor, slots, decisions })
+    let rounds = goal.aided.as_ref().map_or(&[][..], |aided| &aided.rounds);
+    let profile = certify::profile(&circuit, slots, &options.calibration, options.input_range, rounds)?;
+    Ok(Planned { found, reason, circuit, tiled, profile })
 }
 
 /// How much larger than expected a range witness may become before it overflows: what overflows is as good as random, and then

@@ -21,6 +21,9 @@ pub struct Options {
     pub ring_type: Option<RingType>,
     /// Bits of precision wanted at the outputs: log2 of the largest output over the largest error.
     pub precision: f64,
+    /// The largest error that an output of the circuit may have, with high probability: more precision is taken until the certificate's
+    /// bound is below it.
+    pub output_error: Option<f64>,
     /// The range of every input element.
     pub input_range: (f64, f64),
     /// Samples that show how large values become; without them only interval bounds are known.
@@ -79,6 +82,7 @@ impl Default for Options {
             security: Security::Bits128,
             ring_type: None,
             precision: 10.0,
+            output_error: None,
             input_range: (0.0, 1.0),
             calibration: Samples::new(),
             parameters: None,
@@ -173,8 +177,11 @@ impl Options {
             let reason = format!("{bits} bits: expected {} to {}", SHARING_BITS.start(), SHARING_BITS.end());
             return Err(CompileError::Option { name: "share-decryptions", reason });
         }
-        if !(1.0..=40.0).contains(&self.precision) {
-            let reason = format!("{} bits: expected 1 to 40", self.precision);
+        if let Some(error) = self.output_error.filter(|error| !(error.is_finite() && *error > 0.0)) {
+            return Err(CompileError::Option { name: "output-error", reason: format!("{error} is no error above 0") });
+        }
+        if !(1.0..=crate::MAX_PRECISION).contains(&self.precision) {
+            let reason = format!("{} bits: expected 1 to {}", self.precision, crate::MAX_PRECISION);
             return Err(CompileError::Option { name: "precision", reason });
         }
         Ok(())

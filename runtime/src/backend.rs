@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use hec_ir::Program;
 
 use crate::batch::{Outcome, RunSettings, SampleBatch};
+use crate::check::Checked;
 use crate::engine::Engine;
 use crate::error::RunError;
 use crate::progress::Progress;
-use crate::run::run_batches_with;
+use crate::run::{check_batches, run_batches_with};
 
 /// Something that runs programs.
 pub trait Backend: Sync {
@@ -42,6 +43,22 @@ pub trait Backend: Sync {
         settings: &RunSettings,
         progress: &dyn Progress,
     ) -> Result<Outcome, RunError>;
+
+    /// [`Backend::run_with`], where values in the middle of the run are decrypted and compared with what the program's certificate
+    /// promises.
+    ///
+    /// # Errors
+    /// As [`Backend::run`]; [`RunError::NothingToCheck`] where nothing is encrypted; [`RunError::NoCertificate`].
+    fn check(
+        &self,
+        program: &Program,
+        inputs: &BTreeMap<String, SampleBatch>,
+        settings: &RunSettings,
+        progress: &dyn Progress,
+    ) -> Result<(Outcome, Vec<Checked>), RunError> {
+        let _ = (program, inputs, settings, progress);
+        Err(RunError::NothingToCheck { backend: self.name() })
+    }
 }
 
 /// The backend that runs a program's circuit on an engine, client and evaluator in one process.
@@ -72,5 +89,15 @@ impl<E: Engine> Backend for EngineBackend<E> {
         progress: &dyn Progress,
     ) -> Result<Outcome, RunError> {
         run_batches_with(&self.engine, program, inputs, settings, progress)
+    }
+
+    fn check(
+        &self,
+        program: &Program,
+        inputs: &BTreeMap<String, SampleBatch>,
+        settings: &RunSettings,
+        progress: &dyn Progress,
+    ) -> Result<(Outcome, Vec<Checked>), RunError> {
+        check_batches(&self.engine, program, inputs, settings, progress)
     }
 }

@@ -153,6 +153,18 @@ pub enum RunError {
         /// What is wrong.
         cause: EngineError,
     },
+    /// The circuit cannot be evaluated in the clear.
+    #[error("in the clear: {0}")]
+    Clear(Box<hec_ir::graph::GraphError>),
+    /// There is nothing to compare errors with.
+    #[error("the program has no precision certificate: compile the model again")]
+    NoCertificate,
+    /// A backend without errors, or without a circuit.
+    #[error("the backend \"{backend}\" encrypts nothing, so there is nothing to check: take one that does")]
+    NothingToCheck {
+        /// Its name.
+        backend: &'static str,
+    },
     /// A ciphertext's own level, scale or degree is not what the circuit declares: the engine and the compiler disagree.
     #[error(
         "node \"{origin}\" ({op}): the circuit declares {declared}, but ciphertext {index} of the result is {found}"

@@ -45,12 +45,23 @@ impl<C> Refresher<C> for NoRounds {
     }
 }
 
+/// Is shown the ciphertexts of a run. It is the client's: an evaluator cannot read them.
+pub trait Observer<C>: Sync {
+    /// A node's result.
+    ///
+    /// # Errors
+    /// If it cannot be looked at; the run ends.
+    fn computed(&self, value: Value, array: &Array<C>) -> Result<(), EngineError>;
+}
+
 /// What a circuit with rounds needs beside an evaluator.
 pub struct Aid<'a, C> {
     /// Who computes the rounds.
     pub refresher: &'a dyn Refresher<C>,
     /// Random factors for this run; none for circuits that have none.
     pub blinding: &'a Blinding,
+    /// Who is shown every result, for debugging.
+    pub observer: Option<&'a dyn Observer<C>>,
 }
 
 /// Evaluates `circuit` on encrypted inputs and returns its outputs, in the circuit's order.
@@ -64,7 +75,7 @@ pub fn execute<E: Evaluator>(
     inputs: BTreeMap<String, Vec<E::Ciphertext>>,
     progress: &dyn Progress,
 ) -> Result<Outputs<E::Ciphertext>, RunError> {
-    let aid = Aid { refresher: &NoRounds, blinding: &Blinding::none() };
+    let aid = Aid { refresher: &NoRounds, blinding: &Blinding::none(), observer: None };
     execute_aided(circuit, evaluator, inputs, &aid, progress)
 }
 
@@ -134,6 +145,9 @@ pub fn execute_aided<E: Evaluator>(
             | Op::Fold(_) => evaluate(evaluator, node, &mut values, &mut inputs).map_err(wrap)?,
         };
         check_declared(evaluator, &layer, &result)?;
+        if let Some(observer) = aid.observer {
+            observer.computed(value, &result).map_err(wrap)?;
+        }
         values.put(value, result);
         progress.finished(&layer, start.elapsed());
     }

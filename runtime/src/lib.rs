@@ -10,6 +10,8 @@
 //! | `executor` | how one circuit is evaluated, without any secret |
 //! | [`sharing`] | noise on decryptions that are shown to others |
 //! | `run` | both sides in one process, and the server's side of one batch |
+//! | `simulate` | a program in the clear, sample by sample, with the errors that encryption would add |
+//! | `check` | what a certificate promises beside what is measured |
 //! | [`mod@reference`] | what a tensor graph means in the clear: whole models, and what a client does after decryption |
 //! | `backend` | what the command line calls, whatever the engine |
 //! | `conformance` | what every engine must compute and refuse (feature `conformance`) |
@@ -23,6 +25,8 @@ pub mod backend;
 pub mod batch;
 #[cfg(feature = "evaluator")]
 pub mod blinding;
+#[cfg(feature = "evaluator")]
+pub mod check;
 pub mod client;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -41,19 +45,26 @@ pub mod run;
 pub mod sharing;
 
 #[cfg(feature = "evaluator")]
+pub mod simulate;
+
+#[cfg(feature = "evaluator")]
 pub use backend::{Backend, EngineBackend};
 pub use batch::{Escapes, Outcome, Phases, RunSettings, SampleBatch, Traffic, sample_count};
 #[cfg(feature = "evaluator")]
 pub use blinding::Blinding;
+#[cfg(feature = "evaluator")]
+pub use check::Checked;
 pub use client::{Answers, Collector};
 pub use engine::{Client, EngineError, Metadata};
 #[cfg(feature = "evaluator")]
 pub use engine::{Engine, Evaluator, WeightCache};
 pub use error::RunError;
 #[cfg(feature = "evaluator")]
-pub use executor::{Aid, NoRounds, Refresher, execute, execute_aided};
+pub use executor::{Aid, NoRounds, Observer, Refresher, execute, execute_aided};
 pub use progress::{Layer, Phase, Progress, Silent};
 pub use reference::{evaluate, evaluate_samples};
 #[cfg(feature = "evaluator")]
-pub use run::{evaluate_batch, run_batches, run_batches_with};
+pub use run::{check_batches, evaluate_batch, run_batches, run_batches_with};
 pub use sharing::Flooded;
+#[cfg(feature = "evaluator")]
+pub use simulate::simulate;

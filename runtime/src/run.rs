@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use hec_ir::Program;
+use hec_ir::ckks::precision::Certificate;
 use hec_ir::ckks::{self, Op};
 use hec_ir::program::Contract;
 use hec_ir::tensor::TensorGraph;
@@ -13,10 +14,11 @@ use rayon::prelude::*;
 
 use crate::batch::{Outcome, RunSettings, SampleBatch, sample_count};
 use crate::blinding::Blinding;
+use crate::check::{Checked, Checker, merged};
 use crate::client::{Collector, answer, encrypt, pack, pack_input};
 use crate::engine::{Client, Engine, Evaluator, WeightCache};
 use crate::error::RunError;
-use crate::executor::{Aid, Array, Outputs, Refresher, execute_aided};
+use crate::executor::{Aid, Array, Observer, Outputs, Refresher, execute_aided};
 use crate::memory;
 use crate::progress::{Phase, Progress};
 use crate::reference;
@@ -48,6 +50,33 @@ pub fn run_batches_with<E: Engine>(
     settings: &RunSettings,
     progress: &dyn Progress,
 ) -> Result<Outcome, RunError> {
+    observed(engine, program, inputs, settings, None, progress).map(|(outcome, _)| outcome)
+}
+
+/// [`run_batches_with`], where the client decrypts values in the middle of the run and compares them with what the program's
+/// certificate promises: a debugging mode.
+///
+/// # Errors
+/// As [`run_batches_with`], and if the program has no certificate. That a promise is broken is no error.
+pub fn check_batches<E: Engine>(
+    engine: &E,
+    program: &Program,
+    inputs: &BTreeMap<String, SampleBatch>,
+    settings: &RunSettings,
+    progress: &dyn Progress,
+) -> Result<(Outcome, Vec<Checked>), RunError> {
+    let certificate = program.certificate().ok_or(RunError::NoCertificate)?;
+    observed(engine, program, inputs, settings, Some(&certificate), progress)
+}
+
+fn observed<E: Engine>(
+    engine: &E,
+    program: &Program,
+    inputs: &BTreeMap<String, SampleBatch>,
+    settings: &RunSettings,
+    certificate: Option<&Certificate>,
+    progress: &dyn Progress,
+) -> Result<(Outcome, Vec<Checked>), RunError> {
     let samples = sample_count(&program.inputs(), inputs)?;
     let contract = program.contract();
     let circuit = program.circuit();
@@ -73,8 +102,11 @@ pub fn run_batches_with<E: Engine>(
 
     let public = timed(&mut outcome.seconds.evaluate, || in_the_clear(program.public(), inputs, samples))?;
     let mut collector = Collector::with_noise(&contract, flooded);
+    let mut checked: Vec<Checked> = Vec::new();
     for batch in 0..batches {
         let range = batch * capacity..samples.min((batch + 1) * capacity);
+        let checker =
+            certificate.map(|own| Checker::new(&client, program, own, inputs, &range, samples)).transpose()?;
 
         progress.phase(Phase::Encrypt { batch, batches });
         let encrypted: BTreeMap<String, Vec<E::Ciphertext>> = timed(&mut outcome.seconds.encrypt, || {
@@ -89,8 +121,10 @@ pub fn run_batches_with<E: Engine>(
         let rounds = Rounds { client: &client, contract: &contract, spent: Mutex::default() };
         let results = timed(&mut outcome.seconds.evaluate, || {
             let encrypted = with_public(program, &evaluator, encrypted, &public, &range)?;
-            aided(program, &evaluator, encrypted, &rounds, progress)
+            let observer = checker.as_ref().map(|own| own as &dyn Observer<E::Ciphertext>);
+            aided(program, &evaluator, encrypted, &rounds, observer, progress)
         })?;
+        checked = merged(checked, checker.map_or_else(Vec::new, Checker::finish));
         let Spent { seconds, down, up } = rounds.spent();
         outcome.seconds.rounds += seconds;
         outcome.seconds.evaluate -= seconds;
@@ -105,7 +139,7 @@ pub fn run_batches_with<E: Engine>(
     }
     let answers = timed(&mut outcome.seconds.decrypt, || collector.finish())?;
     (outcome.outputs, outcome.escapes, outcome.shared) = (answers.outputs, answers.escapes, answers.shared);
-    Ok(outcome)
+    Ok((outcome, checked))
 }
 
 /// The client's side of the rounds of one batch, in the same process.
@@ -160,10 +194,11 @@ fn aided<E: Evaluator>(
     evaluator: &E,
     encrypted: BTreeMap<String, Vec<E::Ciphertext>>,
     refresher: &dyn Refresher<E::Ciphertext>,
+    observer: Option<&dyn Observer<E::Ciphertext>>,
     progress: &dyn Progress,
 ) -> Result<Outputs<E::Ciphertext>, RunError> {
     let blinding = Blinding::fresh(program).map_err(RunError::Keys)?;
-    let aid = Aid { refresher, blinding: &blinding };
+    let aid = Aid { refresher, blinding: &blinding, observer };
     execute_aided(program.circuit(), evaluator, encrypted, &aid, progress)
 }
 
@@ -185,11 +220,11 @@ pub fn evaluate_batch<E: Evaluator>(
     sample_count(&program.public_inputs(), public)?;
     let public = in_the_clear(program.public(), public, samples)?;
     let encrypted = with_public(program, evaluator, encrypted, &public, &(0..samples))?;
-    aided(program, evaluator, encrypted, refresher, progress)
+    aided(program, evaluator, encrypted, refresher, None, progress)
 }
 
 /// What the public inputs come to before they meet an encrypted value.
-fn in_the_clear(
+pub(crate) fn in_the_clear(
     graph: Option<&TensorGraph>,
     inputs: &BTreeMap<String, SampleBatch>,
     samples: usize,

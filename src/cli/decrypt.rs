@@ -100,6 +100,7 @@ impl ResultArguments {
             rounds: contract.exchanges().len(),
             escapes: answers.escapes.clone(),
             shared: answers.shared.clone(),
+            checked: None,
         };
         console::print(&if self.json { report.json() } else { report.table() });
         Ok(())

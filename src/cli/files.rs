@@ -11,7 +11,7 @@ use hec::{Compilation, ExplicitParameters, ImportOptions, Options, Program, Samp
 use serde_json::Value;
 
 use super::statement::ProgramStatement;
-use super::{CompileOptions, Failure};
+use super::{CompileOptions, Failure, certificate};
 use crate::data::{Card, Preprocessing, read_beside, read_labels, read_samples};
 
 /// No model or program is larger.
@@ -22,6 +22,8 @@ const CALIBRATION_SAMPLES: usize = 2048;
 const CARD: &str = "card";
 /// Where a program keeps its security statement.
 pub const STATEMENT: &str = "security";
+/// Where a program keeps its precision certificate.
+pub const CERTIFICATE: &str = "precision";
 
 /// A model or a compiled program.
 pub enum Subject {
@@ -92,6 +94,7 @@ pub fn compile(model: &TensorGraph, card: Option<&Card>, asked: &CompileOptions)
     let precision = asked.precision.unwrap_or(asked.layout.precision());
     let mut options = Options { precision, ring_type: asked.ring.asked(), ..Options::default() };
     options.layout = asked.layout.choice();
+    options.output_error = asked.output_error;
     options.security = Security::from_bits(asked.security).unwrap_or(options.security);
     options.parameters = asked.params.as_deref().map(parameters).transpose()?;
     options.memory = asked.memory;
@@ -141,6 +144,9 @@ pub fn compile(model: &TensorGraph, card: Option<&Card>, asked: &CompileOptions)
     }
     let statement = ProgramStatement::of(&compiled.program)?.json();
     compiled.program = compiled.program.with_annotation(STATEMENT, &statement.to_string());
+    if let Some(own) = compiled.program.certificate() {
+        compiled.program = compiled.program.with_annotation(CERTIFICATE, &certificate::json(&own).to_string());
+    }
     Ok(compiled)
 }
 

@@ -2,6 +2,7 @@
 
 mod bench;
 mod calibrate;
+mod certificate;
 mod compile;
 mod console;
 mod decrypt;
@@ -117,6 +118,10 @@ struct CompileOptions {
     /// layout, 12.5 in the packed one].
     #[arg(long, value_name = "BITS")]
     precision: Option<f64>,
+    /// The largest error that an output may have with high probability, before what the client computes after decryption: more precision
+    /// is taken until the certificate's bound is below it.
+    #[arg(long, value_name = "EPS", value_parser = positive)]
+    output_error: Option<f64>,
     /// How samples lie in the slots: batch has one ciphertext for each element of a tensor and thousands of samples in its slots;
     /// packed spreads one sample, or as many as --batch says, over few ciphertexts, for an answer at once; auto takes the one that
     /// answers --batch samples (one, if that is not said) sooner.
@@ -183,6 +188,7 @@ impl CompileOptions {
     /// The options that decide what a program is, other than the level of security.
     fn given(&self) -> Option<&'static str> {
         let given = [
+            ("--output-error", self.output_error.is_some()),
             ("--params", self.params.is_some()),
             ("--layout", self.layout != LayoutArgument::Batch),
             ("--calibrate", !self.calibrate.is_empty()),
@@ -212,6 +218,12 @@ fn sharing(text: &str) -> Result<u32, String> {
     let (least, most) = (hec::ir::program::SHARING_BITS.start(), hec::ir::program::SHARING_BITS.end());
     let number = text.parse().ok().filter(|bits| hec::ir::program::SHARING_BITS.contains(bits));
     number.ok_or_else(|| format!("expected bits of statistical security, {least} to {most}"))
+}
+
+/// A number above 0.
+fn positive(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|x: &f64| x.is_finite() && *x > 0.0);
+    number.ok_or_else(|| "expected a number above 0, such as 0.01".to_owned())
 }
 
 /// `0.5%`, as a share.

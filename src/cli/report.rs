@@ -3,9 +3,10 @@
 use hec::ir::ckks::Op;
 use hec::ir::parameters::Parameters;
 use hec::ir::program::ClientWork;
-use hec::{Escapes, Flooded, Phases, Port, Program, Traffic};
+use hec::{Checked, Escapes, Flooded, Phases, Port, Program, Traffic};
 use serde_json::json;
 
+use super::certificate;
 use super::score::Errors;
 
 /// Everything that a run is judged by.
@@ -42,6 +43,8 @@ pub struct Report {
     pub escapes: Vec<Escapes>,
     /// The noise in the outputs, if they are for others.
     pub shared: Option<Flooded>,
+    /// The certificate beside what was measured, if it was.
+    pub checked: Option<Vec<Checked>>,
 }
 
 /// log2 of the scale at which inputs are encrypted.
@@ -102,6 +105,7 @@ impl Report {
                 json!({ "bits": sharing.bits, "samples": sharing.samples, "precision_bits": precision })
             }),
             "public": self.public.iter().map(|port| port.name.as_str()).collect::<Vec<_>>(),
+            "checked": self.checked.as_deref().map(certificate::checked_json),
             "client": self.client.iter().map(ToString::to_string).collect::<Vec<_>>(),
         });
         format!("{value:#}")
@@ -193,7 +197,12 @@ impl Report {
                 ),
             ]);
         }
-        rows.iter().map(|(name, value)| format!("{name:<32}{value}")).collect::<Vec<_>>().join("\n")
+        let mut lines: Vec<String> = rows.iter().map(|(name, value)| format!("{name:<32}{value}")).collect();
+        if let Some(checked) = &self.checked {
+            lines.push("precision certificate (errors relative to the same circuit in the clear)".to_owned());
+            lines.push(certificate::table(checked));
+        }
+        lines.join("\n")
     }
 }
 

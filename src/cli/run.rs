@@ -9,7 +9,7 @@ use hec::{Outcome, Port, RunSettings};
 use super::profile::{Profile, Recorder};
 use super::report::Report;
 use super::score::{agreement, classes, errors};
-use super::{CompileOptions, Failure, console, files};
+use super::{CompileOptions, Failure, certificate, console, files};
 use crate::data::{Output, read_labels, write_atomically, write_outputs};
 
 #[derive(Debug, clap::Args)]
@@ -33,6 +33,10 @@ pub struct Arguments {
     /// Write what each node of the circuit took to a JSON file, for hec explain.
     #[arg(long, value_name = "FILE")]
     measured: Option<PathBuf>,
+    /// Decrypt values in the middle of the run, compare them with exact ones, and fail if an error is above what the program's
+    /// precision certificate promises. For debugging: the secret key is used where it otherwise never is.
+    #[arg(long)]
+    check: bool,
     /// Print the report as JSON.
     #[arg(long)]
     json: bool,
@@ -51,8 +55,12 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if let Some(threads) = arguments.threads {
         rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global()?;
     }
-    if arguments.measured.is_some() && backend.name() == "plain" {
-        return Err("--measured: the plain backend runs no circuit; take another --backend".into());
+    if arguments.measured.is_some() && ["plain", "sim"].contains(&backend.name()) {
+        let name = backend.name();
+        return Err(format!("--measured: the {name} backend times no nodes; take another --backend").into());
+    }
+    if arguments.check && backend.name() == "plain" {
+        return Err("--check: the plain backend encrypts nothing, so there is nothing to check".into());
     }
     if arguments.options.share_decryptions.is_some() && backend.name() == "plain" {
         return Err("--share-decryptions: the plain backend encrypts nothing; take another --backend".into());
@@ -75,6 +83,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let bar = console::Bar::new();
     let recorder = Recorder::new(&bar);
     let plain = hec::evaluate_samples(source, &inputs, &bar)?;
+    let mut checked = None;
     let (outcome, program) = if backend.name() == "plain" {
         (plain.clone(), None)
     } else {
@@ -88,7 +97,14 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         };
         let settings =
             RunSettings { weight_cache: arguments.weight_cache.clone(), share: arguments.options.share_decryptions };
-        (backend.run_with(&program, &inputs, &settings, &recorder)?, Some(program))
+        if arguments.check {
+            bar.suspend(|| console::say("checking: values in the middle of the run are decrypted with the secret key"));
+            let (outcome, found) = backend.check(&program, &inputs, &settings, &recorder)?;
+            checked = Some(found);
+            (outcome, Some(program))
+        } else {
+            (backend.run_with(&program, &inputs, &settings, &recorder)?, Some(program))
+        }
     };
     bar.clear();
 
@@ -96,14 +112,18 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if let Some(path) = &arguments.output {
         write(path, &outputs, &outcome.outputs, samples)?;
     }
-    let report = report(arguments, &outputs, &outcome, &plain, labels.as_deref(), program.as_ref(), samples);
+    let mut report = report(arguments, &outputs, &outcome, &plain, labels.as_deref(), program.as_ref(), samples);
     if let Some(path) = &arguments.measured {
         let precision = report.errors.as_ref().map(|errors| errors.precision_bits).filter(|bits| bits.is_finite());
         let text = Profile::of(recorder, backend.name(), &outcome, samples, precision).json();
         write_atomically(path, |file| file.write_all(text.as_bytes()))?;
     }
+    report.checked = checked;
     console::print(&if arguments.json { report.json() } else { report.table() });
-    Ok(())
+    match report.checked.as_deref().and_then(certificate::broken) {
+        Some(broken) => Err(broken.into()),
+        None => Ok(()),
+    }
 }
 
 /// The labels in a file: one for each sample.
@@ -176,5 +196,6 @@ fn report(
         rounds: program.map_or(0, |program| program.rounds().len()),
         escapes: outcome.escapes.clone(),
         shared: outcome.shared.clone(),
+        checked: None,
     }
 }

@@ -234,7 +234,7 @@ fn labels_that_do_not_fit() {
 #[test]
 fn an_unknown_backend_lists_the_known() {
     let said = Folder::new().hec(&["run", &model("cryptonets-mnist"), "--backend", "gpu"]);
-    said.error_with(&["there is no backend \"gpu\"", "\n  he-ckks ", "\n  plain ", "\n  plain-circuit "]);
+    said.error_with(&["there is no backend \"gpu\"", "\n  he-ckks ", "\n  plain ", "\n  plain-circuit ", "\n  sim "]);
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod encrypted;
 mod explain;
 mod inspect;
 mod killed;
+mod precision;
 mod process;
 mod roles;
 mod same_bytes;

@@ -87,6 +87,14 @@ impl Said {
         serde_json::from_str(&said.stdout).unwrap_or_else(|e| panic!("{e} in {said:?}"))
     }
 
+    /// It failed, after it had said something.
+    #[track_caller]
+    pub fn failed(self) -> Self {
+        assert_eq!(self.code, Some(1), "{self:?}");
+        assert!(self.stderr.contains("error: ") && !self.stderr.contains("panicked at"), "{self:?}");
+        self
+    }
+
     /// It failed and gave one error, nothing else: the text after `error: `. More lines are indented, and say something new.
     #[track_caller]
     pub fn error(self) -> String {

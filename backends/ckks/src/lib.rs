@@ -94,7 +94,7 @@ mod keys;
 mod limb;
 #[cfg(feature = "evaluator")]
 mod linear_transform;
-pub mod noise;
+pub use hec_ir::ckks::noise;
 pub mod ntt;
 mod plaintext;
 mod poly;

@@ -4,13 +4,16 @@
 //! |---|---|---|
 //! | `plain` ([`Reference`]) | the program's source graph, with ONNX's meaning | what the model answers |
 //! | `plain-circuit` ([`ClearEngine`]) | the program's circuit, on clear slot vectors | a wrong pass from a wrong engine |
+//! | `sim` ([`Simulator`]) | the same sample by sample, with the errors that CKKS would add | what encryption does to the answers |
 
 mod circuit;
 mod reference;
+mod simulator;
 
 pub use circuit::{Clear, ClearClient, ClearEngine, ClearEvaluator};
 pub use hec_runtime::{evaluate, evaluate_samples};
 pub use reference::Reference;
+pub use simulator::Simulator;
 
 use hec_runtime::EngineBackend;
 

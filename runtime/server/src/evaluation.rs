@@ -174,6 +174,9 @@ fn refused(error: RunError) -> Status {
         | RunError::Decrypt { .. }
         | RunError::Sharing { .. }
         | RunError::Node { .. }
+        | RunError::Clear(_)
+        | RunError::NoCertificate
+        | RunError::NothingToCheck { .. }
         | RunError::Declared { .. }) => {
             // The nodes are the model's, and none of the client's business.
             tracing::error!(error = %other, "evaluation failed");

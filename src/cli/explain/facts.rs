@@ -137,6 +137,7 @@ fn layers(program: &Program, price: &Price, decisions: Option<&Decisions>, measu
         of.push(number);
     }
     let named = operations(program);
+    let certificate = program.certificate();
     let bytes = ckks::peak_bytes_by_node(circuit);
     let layouts = ckks::layouts(circuit);
     let layer = |(number, (side, values)): (usize, &(Side, Vec<Value>))| {
@@ -161,7 +162,10 @@ fn layers(program: &Program, price: &Price, decisions: Option<&Decisions>, measu
         let timings = measured.map(|profile| values.iter().map(|v| &profile.nodes[v.index()]));
         let batches = measured.map_or(1.0, |profile| profile.batches as f64);
         let origin = circuit.node(*last).origin();
-        let precision = decisions.and_then(|d| d.precisions.iter().find(|(own, _)| own == origin));
+        let planned = decisions.and_then(|d| d.precisions.iter().find(|(own, _)| own == origin).map(|(_, bits)| *bits));
+        let promised = certificate.iter().flat_map(|c| &c.layers).find(|(own, _)| own == origin);
+        let precision =
+            planned.or_else(|| promised.map(|(_, own)| own.expected_bits()).filter(|bits| bits.is_finite()));
         Some(Layer {
             operations: named.get(&name).cloned().unwrap_or_default(),
             side: *side,
@@ -175,7 +179,7 @@ fn layers(program: &Program, price: &Price, decisions: Option<&Decisions>, measu
             measured: timings.clone().map(|all| all.map(|t| t.seconds).sum::<f64>() / batches),
             bytes: values.iter().map(|v| bytes[v.index()]).max().unwrap_or(0),
             measured_bytes: timings.and_then(|all| all.filter_map(|t| t.peak_memory).max()),
-            precision: precision.map(|(_, bits)| *bits),
+            precision,
             name,
         })
     };

@@ -133,6 +133,7 @@ fn advised(facts: &Facts) -> String {
 
 fn precision(facts: &Facts) -> String {
     let mut html = String::new();
+    let certificate = facts.program.certificate();
     match facts.decisions {
         Some(decisions) => {
             let (asked, predicted) = decisions.precision;
@@ -142,7 +143,18 @@ fn precision(facts: &Facts) -> String {
                 "<p>{predicted:.1} bits are predicted at the worst output, {asked:.1} were asked for: log2 of its range over six standard deviations of the error that encryption adds. Ranges come from {ranges}. The errors of polynomials that replace functions are not in it; they are under <a href=\"#fits\">the fits</a>.</p>"
             );
         }
+        None if certificate.is_some() => {}
         None => html.push_str("<p>The program holds no predictions of precision layer by layer: explain the .onnx model, with the same options, to see them.</p>"),
+    }
+    for (name, own) in certificate.iter().flat_map(|certificate| &certificate.outputs) {
+        let _ = write!(
+            html,
+            "<p>The certificate of <code>{}</code>: {:.1} bits expected, {:.1} bits at least: no error of the circuit is above {:.1e}, but with probability 2^-30.</p>",
+            escaped(name),
+            own.expected_bits(),
+            own.bound_bits(),
+            own.bound
+        );
     }
     if let Some(measured) = facts.measured {
         let found = measured.precision_bits.map_or("no error at all".to_owned(), |bits| format!("{bits:.1} bits (the largest output over the largest error, against the model in the clear, polynomials included)"));

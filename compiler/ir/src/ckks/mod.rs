@@ -5,9 +5,13 @@
 //! The rules are those of RNS-CKKS (Cheon, Han, Kim, Kim and Song, eprint 2018/931); only the compiler's management emits
 //! [`Op::Rescale`], [`Op::Relinearize`] and [`Op::DropLevel`], no engine does on its own.
 
+pub mod clear;
+pub mod errors;
 mod layouts;
 mod memory;
 mod needs;
+pub mod noise;
+pub mod precision;
 
 pub use layouts::layouts;
 pub use memory::{

@@ -6,6 +6,7 @@ use super::{FILE, FileKind, Guard, HEADER, Noise, Normalisation, OutputNoise, Pr
 use crate::Scale;
 use crate::attribute::{Attribute, Attributes};
 use crate::ckks::Ckks;
+use crate::ckks::precision::{Profile, Seen};
 use crate::graph::{Builder, Dialect, Graph};
 use crate::matrix::{Block, BlockMatrix};
 use crate::parameters::{Literal, Parameters, RingType, Security};
@@ -71,7 +72,24 @@ pub(super) fn program(bytes: &[u8]) -> Result<Program, ProgramError> {
     let program = Program::with_public(source, circuit, public, client, guards)?;
     let program = program.with_rounds(rounds)?.with_normalisation(normalisation)?;
     let program = program.with_noise(message.noise.map(noise).transpose()?)?;
+    let program = program.with_profile(message.profile.map(profile).transpose()?)?;
     Ok(Program { annotations: message.annotations, ..program })
+}
+
+fn profile(stored: wire::Profile) -> Result<Profile, ProgramError> {
+    let wire::Profile { samples, calibrated, largest, error, worst, center, spread, rounding } = stored;
+    let length = largest.len();
+    if [&error, &worst, &center, &spread].iter().any(|list| list.len() != length) {
+        return Err(invalid("the lists of its precision profile differ in length"));
+    }
+    let samples = usize::try_from(samples).map_err(|_| invalid("its precision profile has too many samples"))?;
+    let (errors, maxima) = (error.into_iter().zip(worst), center.into_iter().zip(spread));
+    let values = largest
+        .into_iter()
+        .zip(errors)
+        .zip(maxima)
+        .map(|((largest, (error, worst)), (center, spread))| Seen { largest, error, worst, center, spread });
+    Ok(Profile { samples, calibrated, values: values.collect(), rounding })
 }
 
 pub(super) fn missing(what: &str) -> ProgramError {

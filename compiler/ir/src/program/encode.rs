@@ -6,6 +6,7 @@ use prost::Message;
 use super::{FILE, FileKind, Guard, HEADER, Noise, Normalisation, Program, wire};
 use crate::Scale;
 use crate::attribute::{Attribute, Attributes};
+use crate::ckks::precision::{Profile, Seen};
 use crate::graph::{Dialect, Graph};
 use crate::matrix::BlockMatrix;
 use crate::parameters::Literal;
@@ -25,6 +26,7 @@ pub(super) fn program(program: &Program) -> Vec<u8> {
         guards: program.guards().iter().map(guard).collect(),
         normalisation: program.normalisation().iter().map(normalisation).collect(),
         noise: program.noise().map(noise),
+        profile: program.profile().map(profile),
         annotations: program.annotations.clone(),
     };
     file(&FILE, &message)
@@ -39,6 +41,20 @@ pub(super) fn file(kind: &FileKind, message: &impl Message) -> Vec<u8> {
     bytes[8..12].copy_from_slice(&kind.version.to_le_bytes());
     bytes[12..HEADER].copy_from_slice(digest.as_bytes());
     bytes
+}
+
+fn profile(profile: &Profile) -> wire::Profile {
+    let all = |of: fn(&Seen) -> f64| profile.values.iter().map(of).collect();
+    wire::Profile {
+        samples: profile.samples as u64,
+        calibrated: profile.calibrated,
+        largest: all(|seen| seen.largest),
+        error: all(|seen| seen.error),
+        worst: all(|seen| seen.worst),
+        center: all(|seen| seen.center),
+        spread: all(|seen| seen.spread),
+        rounding: profile.rounding.clone(),
+    }
 }
 
 pub(super) fn guard(guard: &Guard) -> wire::Guard {

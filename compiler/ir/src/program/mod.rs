@@ -19,6 +19,7 @@ pub use sharing::{DEFAULT_SHARING_BITS, DEVIATIONS, Noise, OutputNoise, SHARING_
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::ckks::precision::{Certificate, Profile};
 use crate::ckks::{self, Circuit, Op};
 use crate::graph::{GraphError, Origin, Value};
 use crate::parameters::{ParameterError, Parameters};
@@ -36,6 +37,7 @@ pub struct Program {
     rounds: Vec<Round>,
     normalisation: BTreeMap<String, Normalisation>,
     noise: Option<Noise>,
+    profile: Option<Profile>,
     annotations: BTreeMap<String, String>,
 }
 
@@ -224,8 +226,9 @@ impl Program {
         guards: Vec<Guard>,
     ) -> Result<Self, ProgramError> {
         let normalisation = BTreeMap::new();
-        let (rounds, annotations) = (Vec::new(), BTreeMap::new());
-        let program = Self { source, circuit, public, client, guards, rounds, normalisation, noise: None, annotations };
+        let (rounds, noise, profile, annotations) = (Vec::new(), None, None, BTreeMap::new());
+        let program =
+            Self { source, circuit, public, client, guards, rounds, normalisation, noise, profile, annotations };
         if let Some(guard) = program.guards.iter().find(|guard| !guard.is_usable()) {
             return Err(ProgramError::Invalid(format!("the limit of guard \"{}\" is no number from 1", guard.name)));
         }
@@ -492,6 +495,29 @@ impl Program {
     /// What is known of the outputs' errors.
     pub fn noise(&self) -> Option<&Noise> {
         self.noise.as_ref()
+    }
+
+    /// The same program with what calibration saw of its values.
+    ///
+    /// # Errors
+    /// If it is not a profile of the circuit.
+    pub fn with_profile(mut self, profile: Option<Profile>) -> Result<Self, ProgramError> {
+        if let Some(profile) = &profile {
+            let refuse = |cause: String| ProgramError::Invalid(format!("its precision profile does not hold: {cause}"));
+            profile.check(&self.circuit).map_err(refuse)?;
+        }
+        self.profile = profile;
+        Ok(self)
+    }
+
+    /// What calibration saw of the circuit's values, if that was looked at.
+    pub fn profile(&self) -> Option<&Profile> {
+        self.profile.as_ref()
+    }
+
+    /// What the program promises of its precision, recomputed from its circuit and its profile; `None` without a profile.
+    pub fn certificate(&self) -> Option<Certificate> {
+        Certificate::of(&self.circuit, self.profile.as_ref()?).ok()
     }
 
     /// The same program with a note for its readers (how to preprocess, the names of the classes): nothing that computes

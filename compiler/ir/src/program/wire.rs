@@ -32,6 +32,9 @@ pub struct Program {
     /// What is known of the outputs' errors.
     #[prost(message, optional, tag = "12")]
     pub noise: Option<Noise>,
+    /// What calibration saw.
+    #[prost(message, optional, tag = "11")]
+    pub profile: Option<Profile>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -46,6 +49,27 @@ pub struct Noise {
     pub deviations: Vec<f64>,
     #[prost(double, repeated, tag = "4")]
     pub ranges: Vec<f64>,
+}
+
+/// What calibration saw of each node of the circuit, and of each output.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Profile {
+    #[prost(uint64, tag = "1")]
+    pub samples: u64,
+    #[prost(bool, tag = "2")]
+    pub calibrated: bool,
+    #[prost(double, repeated, tag = "3")]
+    pub largest: Vec<f64>,
+    #[prost(double, repeated, tag = "4")]
+    pub error: Vec<f64>,
+    #[prost(double, repeated, tag = "5")]
+    pub worst: Vec<f64>,
+    #[prost(double, repeated, tag = "6")]
+    pub center: Vec<f64>,
+    #[prost(double, repeated, tag = "7")]
+    pub spread: Vec<f64>,
+    #[prost(double, repeated, tag = "8")]
+    pub rounding: Vec<f64>,
 }
 
 /// What the client does to an input before it encrypts.

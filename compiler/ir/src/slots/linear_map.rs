@@ -251,8 +251,10 @@ impl LinearMap {
         let mut y = vec![0.0; self.to.vectors() * period];
         for (&[to, from, step], weights) in &diagonals.weights {
             let (y, x) = (&mut y[to * period..][..period], &x[from * period..][..period]);
+            // A step is below the period: no division.
             for &(slot, weight) in weights {
-                y[slot as usize] += weight * x[(slot as usize + step) % period];
+                let (slot, from) = (slot as usize, slot as usize + step);
+                y[slot] += weight * x[if from < period { from } else { from - period }];
             }
         }
         for (y, bias) in y.chunks_mut(period).zip(&diagonals.bias) {

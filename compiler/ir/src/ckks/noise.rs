@@ -1,7 +1,10 @@
 //! How large the error of each operation is: formulas for its standard deviation, with their derivation.
 //!
 //! Errors are in units of the integer coefficients, before division by the scale. Coefficients of independent
-//! polynomials are taken as independent with mean 0. Tests compare every formula with measured errors over many keys.
+//! polynomials are taken as independent with mean 0. The engine's tests compare every formula with measured errors over many keys.
+//! The planner, the simulation of a run, and the certificate of a program all take them from here. Formulas as in Costache, Curtis,
+//! Hales, Murphy, Ogilvie and Player, "On the precision loss in approximate homomorphic encryption" (eprint 2022/162), with averages in
+//! place of bounds.
 //!
 //! Notation: `N` ring degree; `sigma = 3.19` ([`ERROR_STD`]); `k` the mean square of a slot of an element whose coefficients
 //! have variance 1 ([`Ring::slot_norm`]): `N` in the standard ring, `2N - 1` in the conjugate-invariant ring; `h = 2k/3`, that
@@ -19,7 +22,7 @@
 //! powers of the secret follow the moments of a real Gaussian variable ([`secret_norm`]), and squares of errors have a mean
 //! ([`square`]).
 
-use hec_ir::parameters::{ERROR_STD, Ring, RingType};
+use crate::parameters::{ERROR_STD, Parameters, Ring, RingType};
 
 /// From coefficients to slots: the standard deviation of the real part of a slot, given that of the coefficients.
 ///
@@ -112,12 +115,22 @@ pub fn rescale(ring: Ring, std: f64, prime: f64, degree: usize) -> f64 {
 /// rounding of the division by `P` for two polynomials: `sqrt(parts k sigma^2 sum_d (D_d / P)^2 / 12 + (1 + h) / 12)`.
 /// `log2_digits` are the `log2 D_d`, `log2_special` is `log2 P`.
 pub fn key_switch(ring: Ring, parts: usize, log2_digits: impl IntoIterator<Item = f64>, log2_special: f64) -> f64 {
-    let ratios: f64 = log2_digits.into_iter().map(|digit| (2.0 * (digit - log2_special)).exp2()).sum();
-    let keys = parts as f64 * ring.slot_norm() * ERROR_STD.powi(2) * ratios / 12.0;
-    keys.sqrt().hypot(rounding(ring, 1))
+    undivided_key_switch(ring, parts, log2_digits, log2_special).hypot(rounding(ring, 1))
 }
 
-/// A linear transform ([`crate::LinearTransform`]) of a ciphertext with error `std`, relative to the map by the
+/// The part of [`key_switch`] that does not come from the division by `P`: what a product with a diagonal multiplies where the division
+/// waits until all products are added, `sqrt(parts k sigma^2 sum_d (D_d / P)^2 / 12)`.
+pub fn undivided_key_switch(
+    ring: Ring,
+    parts: usize,
+    log2_digits: impl IntoIterator<Item = f64>,
+    log2_special: f64,
+) -> f64 {
+    let ratios: f64 = log2_digits.into_iter().map(|digit| (2.0 * (digit - log2_special)).exp2()).sum();
+    (parts as f64 * ring.slot_norm() * ERROR_STD.powi(2) * ratios / 12.0).sqrt()
+}
+
+/// A linear transform of a ciphertext with error `std`, relative to the map by the
 /// diagonals as encoded.
 ///
 /// With `r_k` the root mean square of the scaled values of diagonal `k`, `all_rms` is the root of the sum of all
@@ -136,14 +149,14 @@ pub fn linear_transform(
     log2_special: f64,
 ) -> f64 {
     let rounding = rounding(ring, 1).powi(2);
-    let kappa = key_switch(ring, 1, log2_digits, log2_special).powi(2) - rounding;
+    let kappa = undivided_key_switch(ring, 1, log2_digits, log2_special).powi(2);
     let giant = kappa + secret_norm(ring, 1) / 12.0;
     ((all_rms * std).powi(2) + switched_rms.powi(2) * kappa + giants as f64 * giant + rounding).sqrt()
 }
 
 /// log2 of the modulus of each digit of a key switch at `level`: products of as many consecutive primes of the chain as
 /// there are special primes. Empty without special primes.
-pub fn log2_digits(parameters: &hec_ir::parameters::Parameters, level: usize) -> Vec<f64> {
+pub fn log2_digits(parameters: &Parameters, level: usize) -> Vec<f64> {
     let alpha = parameters.special_primes().len();
     if alpha == 0 {
         return Vec::new();
