@@ -39,7 +39,7 @@ pub trait Backend: Sync {
         &self,
         program: &Program,
         inputs: &BTreeMap<String, SampleBatch>,
-        settings: &RunSettings,
+        settings: &RunSettings<'_>,
         progress: &dyn Progress,
     ) -> Result<Outcome, RunError>;
 }
@@ -68,7 +68,7 @@ impl<E: Engine> Backend for EngineBackend<E> {
         &self,
         program: &Program,
         inputs: &BTreeMap<String, SampleBatch>,
-        settings: &RunSettings,
+        settings: &RunSettings<'_>,
         progress: &dyn Progress,
     ) -> Result<Outcome, RunError> {
         run_batches_with(&self.engine, program, inputs, settings, progress)

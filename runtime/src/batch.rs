@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use hec_ir::Origin;
 use hec_ir::program::Port;
 
+use crate::checkpoint::Checkpoint;
 use crate::error::RunError;
 use crate::names::no_unknown_inputs;
 
@@ -19,10 +20,12 @@ pub struct SampleBatch {
 }
 
 /// How a program is run.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RunSettings {
+#[derive(Clone, Default)]
+pub struct RunSettings<'a> {
     /// A folder where encoded weights are kept from run to run.
     pub weight_cache: Option<PathBuf>,
+    /// Where finished batches are kept: those that are there are not run again.
+    pub checkpoint: Option<&'a dyn Checkpoint>,
 }
 
 /// What came out of a run, and what it cost.
@@ -38,6 +41,8 @@ pub struct Outcome {
     pub bytes: Traffic,
     /// How many times the circuit was evaluated.
     pub batches: usize,
+    /// Batches before those that an earlier run had finished.
+    pub resumed: usize,
 }
 
 /// Samples whose values left the range on which a polynomial was fitted.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`engine`] | what a backend implements |
 //! | [`batch`] | what goes through a run, and what is known of it |
+//! | [`checkpoint`] | what is kept of finished batches, so that another run goes on after them |
 //! | [`client`] | the client's side, from a contract: packing and encryption, decryption and unpacking |
 //! | [`blinding`] | which random factors hide from a client what it computes on in the middle of a run |
 //! | `expand` | what a composite operation means in single ciphertexts |
@@ -22,6 +23,7 @@ pub mod backend;
 pub mod batch;
 #[cfg(feature = "evaluator")]
 pub mod blinding;
+pub mod checkpoint;
 pub mod client;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -43,6 +45,7 @@ pub use backend::{Backend, EngineBackend};
 pub use batch::{Escapes, Outcome, Phases, RunSettings, SampleBatch, Traffic, sample_count};
 #[cfg(feature = "evaluator")]
 pub use blinding::Blinding;
+pub use checkpoint::Checkpoint;
 pub use client::{Answers, Collector};
 pub use engine::{Client, EngineError, Metadata};
 #[cfg(feature = "evaluator")]

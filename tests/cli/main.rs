@@ -15,6 +15,7 @@ mod explain;
 mod inspect;
 mod killed;
 mod process;
+mod resumed;
 mod roles;
 mod same_bytes;
 mod verify;
