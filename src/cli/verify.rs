@@ -1,9 +1,14 @@
 //! `hec verify`.
 
+mod material;
+
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use hec::Program;
+use hec::ir::program::Contract;
 use serde_json::{Value, json};
 
 use super::statement::ProgramStatement;
@@ -11,33 +16,47 @@ use super::{Failure, console, files};
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// A program.
+    /// A program, a client file, a file of keys or of ciphertexts.
     file: PathBuf,
+    /// The client file or the program whose parameters keys and ciphertexts are made for.
+    #[arg(long, value_name = "FILE")]
+    client: Option<PathBuf>,
+    /// A file that holds the passphrase of a secret key [default: it is asked for].
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
     /// Print the statement as JSON.
     #[arg(long)]
     json: bool,
 }
 
+/// What was found in a file, all of which holds.
+struct Verified {
+    /// What the file is.
+    kind: &'static str,
+    statement: ProgramStatement,
+    /// What else it is known by: name and value.
+    facts: Vec<(&'static str, String)>,
+    /// Whether the file states itself what was recomputed.
+    stated: bool,
+}
+
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let name = arguments.file.display();
-    let program = match files::read(&arguments.file)?.0 {
-        files::Subject::Program(program) => program,
-        files::Subject::Model(_) => {
-            return Err(format!("{name} is a model, which promises nothing about security: compile it first").into());
-        }
-    };
-    let statement = ProgramStatement::of(&program).map_err(|cause| format!("{name}: {cause}"))?;
-    let stated = stated(&program, &statement).map_err(|cause| format!("{name}: {cause}"))?;
+    let Verified { kind, statement, facts, stated } = verify(arguments)?;
     let text = if arguments.json {
-        let own = json!({ "kind": "program", "holds": true, "stated": stated, "statement": statement.json() });
+        let mut own = json!({ "kind": kind, "holds": true, "stated": stated, "statement": statement.json() });
+        facts.iter().for_each(|(name, value)| own[*name] = json!(value));
         format!("{own:#}")
     } else {
         let mut rows = statement.rows();
-        rows.push(("stated in the file", if stated { "the same" } else { "nothing" }.to_owned()));
+        rows.extend(facts);
+        if kind == PROGRAM || kind == CLIENT {
+            rows.push(("stated in the file", if stated { "the same" } else { "nothing" }.to_owned()));
+        }
         let rows = rows.iter().map(|(name, value)| format!("  {name:<20}{value}\n"));
         let bits = statement.parameters.security.bits();
         format!(
-            "{name}: a program; its {bits} bits of security hold\n{}",
+            "{name}: a {kind}; its {bits} bits of security hold\n{}",
             rows.collect::<String>().trim_end_matches('\n')
         )
     };
@@ -45,9 +64,45 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Whether the file states what was recomputed; `false` if it states nothing.
-fn stated(program: &Program, recomputed: &ProgramStatement) -> Result<bool, String> {
-    let Some(text) = program.annotation(files::STATEMENT) else { return Ok(false) };
+const PROGRAM: &str = "program";
+const CLIENT: &str = "client file";
+
+fn verify(arguments: &Arguments) -> Result<Verified, Failure> {
+    let path = &arguments.file;
+    if let Some(kind) = material::Kind::of(&magic(path)?) {
+        return material::verify(kind, arguments);
+    }
+    let named = |cause: &dyn std::fmt::Display| -> Failure { format!("{}: {cause}", path.display()).into() };
+    let stated = |statement: &ProgramStatement, text: Option<&str>| stated(text, statement).map_err(|e| named(&e));
+    if Contract::recognises(&magic(path)?) {
+        let contract = files::contract(path)?.0;
+        let statement = ProgramStatement::with_needs(contract.parameters(), contract.keys()).map_err(|e| named(&e))?;
+        let stated = stated(&statement, contract.annotation(files::STATEMENT))?;
+        return Ok(Verified { kind: CLIENT, statement, facts: Vec::new(), stated });
+    }
+    let program: Box<Program> = match files::read(path)?.0 {
+        files::Subject::Program(program) => program,
+        files::Subject::Model(_) => {
+            return Err(named(&"it is a model, which promises nothing about security: compile it first"));
+        }
+    };
+    let statement = ProgramStatement::of(&program).map_err(|e| named(&e))?;
+    let stated = stated(&statement, program.annotation(files::STATEMENT))?;
+    Ok(Verified { kind: PROGRAM, statement, facts: Vec::new(), stated })
+}
+
+/// The first bytes of a file; fewer if it is shorter.
+fn magic(path: &Path) -> Result<Vec<u8>, Failure> {
+    const LENGTH: u64 = 8;
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(LENGTH).read_to_end(&mut bytes));
+    read.map_err(|e| format!("{} cannot be read: {e}", path.display()))?;
+    Ok(bytes)
+}
+
+/// Whether a file states what was recomputed; `false` if it states nothing.
+fn stated(text: Option<&str>, recomputed: &ProgramStatement) -> Result<bool, String> {
+    let Some(text) = text else { return Ok(false) };
     let found: Value = serde_json::from_str(text).map_err(|e| format!("its security statement is no JSON: {e}"))?;
     let expected = recomputed.json();
     let (Some(own), Some(others)) = (expected.as_object(), found.as_object()) else {
