@@ -128,6 +128,6 @@ fn ciphertexts(contract: &Contract, path: &Path) -> Result<Vec<(&'static str, St
     Ok(vec![
         ("program", header.program.hex()),
         ("key", header.key.hex()),
-        ("holds", format!("{direction}: {count} ciphertexts of {} samples", header.samples)),
+        ("content", format!("{direction}: {count} ciphertexts of {} samples", header.samples)),
     ])
 }
