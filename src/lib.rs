@@ -35,8 +35,8 @@ pub use hec_onnx::{
 };
 pub use hec_plain::evaluate_samples;
 pub use hec_runtime::{
-    Backend, Checked, Escapes, Flooded, Layer, Outcome, Phase, Phases, Progress, RunError, RunSettings, SampleBatch,
-    Silent, Traffic, memory,
+    Backend, Checked, Checkpoint, Escapes, Flooded, Layer, Outcome, Phase, Phases, Progress, RunError, RunSettings,
+    SampleBatch, Silent, Traffic, memory,
 };
 
 /// Everything that runs programs, by name. A new backend is a line here.

@@ -40,7 +40,7 @@ pub trait Backend: Sync {
         &self,
         program: &Program,
         inputs: &BTreeMap<String, SampleBatch>,
-        settings: &RunSettings,
+        settings: &RunSettings<'_>,
         progress: &dyn Progress,
     ) -> Result<Outcome, RunError>;
 
@@ -85,7 +85,7 @@ impl<E: Engine> Backend for EngineBackend<E> {
         &self,
         program: &Program,
         inputs: &BTreeMap<String, SampleBatch>,
-        settings: &RunSettings,
+        settings: &RunSettings<'_>,
         progress: &dyn Progress,
     ) -> Result<Outcome, RunError> {
         run_batches_with(&self.engine, program, inputs, settings, progress)

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use hec_ir::Origin;
 use hec_ir::program::Port;
 
+use crate::checkpoint::Checkpoint;
 use crate::error::RunError;
 use crate::names::no_unknown_inputs;
 use crate::sharing::Flooded;
@@ -20,12 +21,14 @@ pub struct SampleBatch {
 }
 
 /// How a program is run.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RunSettings {
+#[derive(Clone, Default)]
+pub struct RunSettings<'a> {
     /// A folder where encoded weights are kept from run to run.
     pub weight_cache: Option<PathBuf>,
     /// Bits of statistical security for results that are shown to others, all samples of the run together: see [`Flooded`].
     pub share: Option<u32>,
+    /// Where finished batches are kept: those that are there are not run again.
+    pub checkpoint: Option<&'a dyn Checkpoint>,
 }
 
 /// What came out of a run, and what it cost.
@@ -43,6 +46,8 @@ pub struct Outcome {
     pub batches: usize,
     /// The noise in the outputs, if they are for others.
     pub shared: Option<Flooded>,
+    /// Batches before those that an earlier run had finished.
+    pub resumed: usize,
 }
 
 /// Samples whose values left the range on which a polynomial was fitted.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use hec_ir::program::{Contract, Exchange, Port, PrivateInput};
+use hec_ir::program::{Contract, EncryptedOutput, Exchange, Port, PrivateInput};
 use hec_ir::tensor::TensorGraph;
 use rayon::prelude::*;
 use zeroize::Zeroize;
@@ -177,6 +177,37 @@ impl<'c> Collector<'c> {
             values.extend(output.layout.unpack(&decrypted, samples));
             // What else is in the slots, such as samples that filled up the batch, is nobody's.
             decrypted.iter_mut().for_each(Zeroize::zeroize);
+        }
+        self.samples += samples;
+        Ok(())
+    }
+
+    /// The values of the last `samples` samples: output by output, row-major, as little-endian `f64`.
+    pub fn record(&self, samples: usize) -> Vec<u8> {
+        let own = |(output, values): (&EncryptedOutput, &Vec<f64>)| {
+            let first = values.len().saturating_sub(output.port.ty.elements() * samples);
+            values[first..].iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>()
+        };
+        self.contract.encrypted_outputs().iter().zip(&self.values).flat_map(own).collect()
+    }
+
+    /// Takes over a batch of `samples` samples from [`Collector::record`].
+    ///
+    /// # Errors
+    /// [`RunError::Checkpoint`]: it is of another length.
+    pub fn restore(&mut self, record: &[u8], samples: usize) -> Result<(), RunError> {
+        let lengths: Vec<usize> =
+            self.contract.encrypted_outputs().iter().map(|output| output.port.ty.elements() * samples).collect();
+        let (words, rest) = record.as_chunks::<8>();
+        let expected: usize = lengths.iter().sum();
+        if words.len() != expected || !rest.is_empty() {
+            let found = record.len();
+            let cause = format!("expected {expected} values of a batch of {samples} samples, found {found} bytes");
+            return Err(RunError::Checkpoint { cause });
+        }
+        let mut words = words.iter().map(|word| f64::from_le_bytes(*word));
+        for (values, length) in self.values.iter_mut().zip(lengths) {
+            values.extend(words.by_ref().take(length));
         }
         self.samples += samples;
         Ok(())

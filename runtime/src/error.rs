@@ -108,6 +108,12 @@ pub enum RunError {
         /// The first input's number of samples.
         expected: usize,
     },
+    /// Finished batches cannot be kept, or what was kept cannot be used.
+    #[error("finished batches: {cause}")]
+    Checkpoint {
+        /// What is wrong.
+        cause: String,
+    },
     /// Samples could not be laid out in slots.
     #[error("input \"{name}\": {cause}")]
     Layout {

@@ -125,8 +125,10 @@ pub fn execute_aided<E: Evaluator>(
                 let x = values.take(node.operands()[0]);
                 let blinded: Result<Array<E::Ciphertext>, EngineError> = x
                     .into_par_iter()
-                    .zip(factors)
-                    .map(|(x, factors)| evaluator.multiply_plain(&x, &factors, &at.weight_scale).map(Arc::new))
+                    .zip(0..factors.len())
+                    .map(|(x, index)| {
+                        evaluator.multiply_plain(&x, &factors.vector(index), &at.weight_scale).map(Arc::new)
+                    })
                     .collect();
                 blinded.map_err(wrap)?
             }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`engine`] | what a backend implements |
 //! | [`batch`] | what goes through a run, and what is known of it |
+//! | [`checkpoint`] | what is kept of finished batches, so that another run goes on after them |
 //! | [`client`] | the client's side, from a contract: packing and encryption, decryption and unpacking |
 //! | [`blinding`] | which random factors hide from a client what it computes on in the middle of a run |
 //! | `expand` | what a composite operation means in single ciphertexts |
@@ -27,6 +28,7 @@ pub mod batch;
 pub mod blinding;
 #[cfg(feature = "evaluator")]
 pub mod check;
+pub mod checkpoint;
 pub mod client;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -54,6 +56,7 @@ pub use batch::{Escapes, Outcome, Phases, RunSettings, SampleBatch, Traffic, sam
 pub use blinding::Blinding;
 #[cfg(feature = "evaluator")]
 pub use check::Checked;
+pub use checkpoint::Checkpoint;
 pub use client::{Answers, Collector};
 pub use engine::{Client, EngineError, Metadata};
 #[cfg(feature = "evaluator")]

@@ -15,6 +15,7 @@ use rayon::prelude::*;
 use crate::batch::{Outcome, RunSettings, SampleBatch, sample_count};
 use crate::blinding::Blinding;
 use crate::check::{Checked, Checker, merged};
+use crate::checkpoint::Checkpoint;
 use crate::client::{Collector, answer, encrypt, pack, pack_input};
 use crate::engine::{Client, Engine, Evaluator, WeightCache};
 use crate::error::RunError;
@@ -47,7 +48,7 @@ pub fn run_batches_with<E: Engine>(
     engine: &E,
     program: &Program,
     inputs: &BTreeMap<String, SampleBatch>,
-    settings: &RunSettings,
+    settings: &RunSettings<'_>,
     progress: &dyn Progress,
 ) -> Result<Outcome, RunError> {
     observed(engine, program, inputs, settings, None, progress).map(|(outcome, _)| outcome)
@@ -90,6 +91,13 @@ fn observed<E: Engine>(
         return Err(RunError::Memory { needed, available });
     }
 
+    let mut collector = Collector::with_noise(&contract, flooded);
+    outcome.resumed = restore(&mut collector, settings.checkpoint, samples, capacity)?;
+    outcome.batches -= outcome.resumed;
+    if outcome.batches == 0 && outcome.resumed > 0 {
+        return Ok((answered(collector, outcome)?, Vec::new()));
+    }
+
     progress.phase(Phase::Keys);
     let cache = settings.weight_cache.as_ref().map(|directory| WeightCache {
         directory: directory.clone(),
@@ -101,9 +109,8 @@ fn observed<E: Engine>(
     outcome.bytes.keys = evaluator.key_bytes();
 
     let public = timed(&mut outcome.seconds.evaluate, || in_the_clear(program.public(), inputs, samples))?;
-    let mut collector = Collector::with_noise(&contract, flooded);
     let mut checked: Vec<Checked> = Vec::new();
-    for batch in 0..batches {
+    for batch in outcome.resumed..batches {
         let range = batch * capacity..samples.min((batch + 1) * capacity);
         let checker =
             certificate.map(|own| Checker::new(&client, program, own, inputs, &range, samples)).transpose()?;
@@ -136,10 +143,41 @@ fn observed<E: Engine>(
         outcome.bytes.output += sizes.sum::<u64>();
         let results = results.into_iter().map(|(_, array)| array).collect();
         timed(&mut outcome.seconds.decrypt, || collector.push(&client, results, range.len()))?;
+        if let Some(checkpoint) = settings.checkpoint {
+            checkpoint.keep(&collector.record(range.len())).map_err(unusable)?;
+        }
     }
+    Ok((answered(collector, outcome)?, checked))
+}
+
+/// The outcome with what the client makes of all that was decrypted.
+fn answered(collector: Collector<'_>, mut outcome: Outcome) -> Result<Outcome, RunError> {
     let answers = timed(&mut outcome.seconds.decrypt, || collector.finish())?;
     (outcome.outputs, outcome.escapes, outcome.shared) = (answers.outputs, answers.escapes, answers.shared);
-    Ok((outcome, checked))
+    Ok(outcome)
+}
+
+/// Takes over what an earlier run has kept, and returns its number of batches.
+fn restore(
+    collector: &mut Collector<'_>,
+    checkpoint: Option<&dyn Checkpoint>,
+    samples: usize,
+    capacity: usize,
+) -> Result<usize, RunError> {
+    let Some(checkpoint) = checkpoint else { return Ok(0) };
+    let (kept, batches) = (checkpoint.batches(), samples.div_ceil(capacity.max(1)));
+    if kept > batches {
+        return Err(RunError::Checkpoint { cause: format!("{kept} are kept of {batches}") });
+    }
+    for batch in 0..kept {
+        let record = checkpoint.kept(batch).map_err(unusable)?;
+        collector.restore(&record, (samples - batch * capacity).min(capacity))?;
+    }
+    Ok(kept)
+}
+
+fn unusable(error: std::io::Error) -> RunError {
+    RunError::Checkpoint { cause: error.to_string() }
 }
 
 /// The client's side of the rounds of one batch, in the same process.

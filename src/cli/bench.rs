@@ -121,7 +121,7 @@ fn timed(
     inputs: &BTreeMap<String, SampleBatch>,
     arguments: &Arguments,
 ) -> Result<(Vec<Phases>, Layers), hec::RunError> {
-    let settings = RunSettings { weight_cache: arguments.weight_cache.clone(), share: None };
+    let settings = RunSettings { weight_cache: arguments.weight_cache.clone(), ..RunSettings::default() };
     if !arguments.cold {
         backend.run_with(program, inputs, &settings, &Silent)?;
     }

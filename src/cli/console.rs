@@ -17,6 +17,14 @@ pub fn print(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
+/// From where a run goes on.
+pub fn resuming(finished: usize, batches: Option<usize>) {
+    if finished > 0 {
+        let of = batches.map_or(String::new(), |all| format!(" of {all}"));
+        say(&format!("resuming: {finished}{of} batches are finished"));
+    }
+}
+
 /// Progress layer by layer on a terminal; silent in a pipe.
 pub struct Bar {
     bar: Option<ProgressBar>,

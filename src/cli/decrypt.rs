@@ -85,6 +85,7 @@ impl ResultArguments {
             backend: "he-ckks".to_owned(),
             samples,
             batches: samples.div_ceil(contract.capacity()),
+            resumed: 0,
             accuracy: found.as_deref().zip(labels.as_deref()).map(|(found, labels)| agreement(found, labels)),
             plain_accuracy: None,
             agreement: None,

@@ -15,7 +15,10 @@ pub struct Report {
     pub model: String,
     pub backend: String,
     pub samples: usize,
+    /// Batches that were run.
     pub batches: usize,
+    /// Batches before those that an earlier run had finished; times and sizes are without them.
+    pub resumed: usize,
     /// Part of the samples classified as their labels say, 0 to 1.
     pub accuracy: Option<f64>,
     /// The same for the plain model.
@@ -76,6 +79,7 @@ impl Report {
             "backend": self.backend,
             "samples": self.samples,
             "batches": self.batches,
+            "resumed_batches": self.resumed,
             "accuracy": self.accuracy,
             "plain_accuracy": self.plain_accuracy,
             "agreement": self.agreement,
@@ -111,12 +115,22 @@ impl Report {
         format!("{value:#}")
     }
 
+    fn all_batches(&self) -> String {
+        let batches = |count: usize| if count == 1 { "1 batch".to_owned() } else { format!("{count} batches") };
+        match self.resumed {
+            0 => batches(self.batches),
+            earlier => format!("{} ({earlier} of them finished earlier)", batches(self.batches + earlier)),
+        }
+    }
+
     /// Name and value, a line each.
     pub fn table(&self) -> String {
         let percent = |part: Option<f64>| part.map_or("-".to_owned(), |p| format!("{:.2} %", 100.0 * p));
         let time = |seconds: f64| finite(seconds).map_or("-".to_owned(), |seconds| format!("{seconds:.3} s"));
-        let Report { seconds, bytes, samples, batches, .. } = self;
+        let Report { seconds, bytes, samples, .. } = self;
+        // What an earlier run took is not known here.
         let each = finite(seconds.evaluate)
+            .filter(|_| self.resumed == 0)
             .map_or(String::new(), |all| format!(" ({:.3} ms a sample)", per_sample(all, *samples)));
         let errors = self.errors.map_or("-".to_owned(), |e| format!("largest {:.2e}, mean {:.2e}", e.max, e.mean));
         let precision = self.errors.map_or("-".to_owned(), |errors| {
@@ -125,7 +139,7 @@ impl Report {
         let mut rows = vec![
             ("model", self.model.clone()),
             ("backend", self.backend.clone()),
-            ("samples", format!("{samples} in {batches} {}", if *batches == 1 { "batch" } else { "batches" })),
+            ("samples", format!("{samples} in {}", self.all_batches())),
             ("accuracy", format!("{} (plain model {})", percent(self.accuracy), percent(self.plain_accuracy))),
             ("agreement with the plain model", percent(self.agreement)),
             ("output error", errors),

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use hec::{Outcome, Port, RunSettings};
+use hec::{Checkpoint, Outcome, Port, Program, RunSettings, SampleBatch};
 
 use super::profile::{Profile, Recorder};
 use super::report::Report;
 use super::score::{agreement, classes, errors};
 use super::{CompileOptions, Failure, certificate, console, files};
-use crate::data::{Output, read_labels, write_atomically, write_outputs};
+use crate::data::{Journal, Output, read_labels, write_atomically, write_outputs};
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -43,6 +43,10 @@ pub struct Arguments {
     /// Number of threads [default: all cores].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
+    /// Keep finished batches beside the output (in OUTPUT.resume, decrypted, for its owner alone), and go on after those that an interrupted
+    /// run of the same program on the same input has kept. The file is removed when the output is there.
+    #[arg(long, requires = "output")]
+    resume: bool,
     /// A folder in which encoded weights are kept from run to run (packed layout).
     #[arg(long, value_name = "DIR")]
     weight_cache: Option<PathBuf>,
@@ -65,6 +69,12 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.options.share_decryptions.is_some() && backend.name() == "plain" {
         return Err("--share-decryptions: the plain backend encrypts nothing; take another --backend".into());
     }
+    if arguments.resume && arguments.check {
+        return Err("--resume: batches that were finished before cannot be checked; leave out --check".into());
+    }
+    if arguments.resume && backend.name() == "plain" {
+        return Err("--resume: the plain backend has no batches; take another --backend".into());
+    }
     let limit = arguments.limit.and_then(|n| usize::try_from(n).ok());
     let (subject, card) = files::read(&arguments.file)?;
     let source = match &subject {
@@ -84,6 +94,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let recorder = Recorder::new(&bar);
     let plain = hec::evaluate_samples(source, &inputs, &bar)?;
     let mut checked = None;
+    let mut kept = None;
     let (outcome, program) = if backend.name() == "plain" {
         (plain.clone(), None)
     } else {
@@ -95,22 +106,42 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
                 compiled.program
             }
         };
-        let settings =
-            RunSettings { weight_cache: arguments.weight_cache.clone(), share: arguments.options.share_decryptions };
-        if arguments.check {
+        let journal = match arguments.output.as_deref().filter(|_| arguments.resume) {
+            Some(output) => Some(Journal::open(
+                output,
+                identity(backend.name(), &program, &inputs, arguments.options.share_decryptions),
+            )?),
+            None => None,
+        };
+        if let Some(journal) = &journal {
+            let (kept, all) = (journal.batches(), samples.div_ceil(program.capacity().max(1)));
+            bar.suspend(|| console::resuming(kept, Some(all)));
+        }
+        let checkpoint = journal.as_ref().map(|journal| journal as &dyn Checkpoint);
+        let settings = RunSettings {
+            weight_cache: arguments.weight_cache.clone(),
+            share: arguments.options.share_decryptions,
+            checkpoint,
+        };
+        let outcome = if arguments.check {
             bar.suspend(|| console::say("checking: values in the middle of the run are decrypted with the secret key"));
             let (outcome, found) = backend.check(&program, &inputs, &settings, &recorder)?;
             checked = Some(found);
-            (outcome, Some(program))
+            outcome
         } else {
-            (backend.run_with(&program, &inputs, &settings, &recorder)?, Some(program))
-        }
+            backend.run_with(&program, &inputs, &settings, &recorder)?
+        };
+        kept = journal;
+        (outcome, Some(program))
     };
     bar.clear();
 
     let outputs = Port::outputs_of(source);
     if let Some(path) = &arguments.output {
         write(path, &outputs, &outcome.outputs, samples)?;
+    }
+    if let Some(journal) = kept {
+        journal.remove()?;
     }
     let mut report = report(arguments, &outputs, &outcome, &plain, labels.as_deref(), program.as_ref(), samples);
     if let Some(path) = &arguments.measured {
@@ -124,6 +155,25 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         Some(broken) => Err(broken.into()),
         None => Ok(()),
     }
+}
+
+/// What tells a run from another one: the backend, the program, the noise of what is shared, and every value of the inputs.
+fn identity(backend: &str, program: &Program, inputs: &BTreeMap<String, SampleBatch>, share: Option<u32>) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new_derive_key("hec 2026 finished batches of a run v1");
+    let mut text = |text: &str| {
+        hasher.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
+    };
+    text(backend);
+    inputs.keys().for_each(|name| text(name));
+    hasher.update(&program.fingerprint());
+    hasher.update(&share.map_or(0, |bits| u64::from(bits) + 1).to_le_bytes());
+    for SampleBatch { values, samples } in inputs.values() {
+        hasher.update(&(*samples as u64).to_le_bytes());
+        for value in values {
+            hasher.update(&value.to_le_bytes());
+        }
+    }
+    *hasher.finalize().as_bytes()
 }
 
 /// The labels in a file: one for each sample.
@@ -181,6 +231,7 @@ fn report(
         backend: arguments.backend.clone(),
         samples,
         batches: outcome.batches,
+        resumed: outcome.resumed,
         accuracy: found.as_deref().zip(labels).map(|(found, labels)| agreement(found, labels)),
         plain_accuracy: expected.as_deref().zip(labels).map(|(plain, labels)| agreement(plain, labels)),
         agreement: found.as_deref().zip(expected.as_deref()).map(|(found, plain)| agreement(found, plain)),

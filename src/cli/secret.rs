@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use hec::ir::parameters::Parameters;
 use hec::ir::program::Contract;
 use hec_client::{ClientError, Key};
 use zeroize::Zeroizing;
@@ -29,18 +30,23 @@ impl SecretArguments {
 
     /// Reads the key.
     pub fn read(&self, contract: &Contract) -> Result<Key, Failure> {
-        let passphrase = || match &self.passphrase_file {
-            Some(file) => from_file(file),
-            None => ask(&format!("passphrase of {}: ", self.key.display())),
-        };
-        let read = Key::read::<Refused>(&self.key, contract.parameters(), || passphrase().map_err(Refused::Passphrase));
-        read.map_err(|refused| match refused {
-            Refused::Passphrase(failure) => failure,
-            // Those that name the file themselves.
-            Refused::Key(error @ (ClientError::Io { .. } | ClientError::Permissions { .. })) => error.into(),
-            Refused::Key(error) => format!("{}: {error}", self.key.display()).into(),
-        })
+        read(&self.key, self.passphrase_file.as_deref(), contract.parameters())
     }
+}
+
+/// Reads a key of these parameters; its passphrase is asked for if it has one and there is no file.
+pub fn read(path: &Path, passphrase_file: Option<&Path>, parameters: &Parameters) -> Result<Key, Failure> {
+    let passphrase = || match passphrase_file {
+        Some(file) => from_file(file),
+        None => ask(&format!("passphrase of {}: ", path.display())),
+    };
+    let read = Key::read::<Refused>(path, parameters, || passphrase().map_err(Refused::Passphrase));
+    read.map_err(|refused| match refused {
+        Refused::Passphrase(failure) => failure,
+        // Those that name the file themselves.
+        Refused::Key(error @ (ClientError::Io { .. } | ClientError::Permissions { .. })) => error.into(),
+        Refused::Key(error) => format!("{}: {error}", path.display()).into(),
+    })
 }
 
 enum Refused {

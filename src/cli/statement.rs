@@ -26,18 +26,29 @@ pub struct Keys {
 impl ProgramStatement {
     /// Recomputes the statement of `program` from its parameters and its circuit.
     pub fn of(program: &Program) -> Result<Self, ParameterError> {
-        let parameters = Statement::of(program.parameters())?;
-        let KeyNeeds { relinearization, rotations } = key_needs(program.circuit());
-        let mut keys = Vec::new();
-        if let Some(needed) = relinearization {
-            let log_qp = modulus_of_key(program.parameters(), needed.level);
-            keys.push(Keys { kind: "relinearization", count: needed.degree.saturating_sub(1), log_qp });
-        }
-        if let Some(&level) = rotations.values().max() {
-            let log_qp = modulus_of_key(program.parameters(), level);
-            keys.push(Keys { kind: "rotation", count: rotations.len(), log_qp });
-        }
-        Ok(Self { parameters, keys })
+        Self::with_needs(program.parameters(), &key_needs(program.circuit()))
+    }
+
+    /// The statement of parameters with evaluation keys as `needs` says.
+    pub fn with_needs(parameters: &Parameters, needs: &KeyNeeds) -> Result<Self, ParameterError> {
+        let KeyNeeds { relinearization, rotations } = needs;
+        let relinearization = relinearization.map(|needed| (needed.degree.saturating_sub(1), needed.level));
+        let rotations = rotations.values().max().map(|&level| (rotations.len(), level));
+        Self::with_keys(parameters, relinearization, rotations)
+    }
+
+    /// The statement of parameters with evaluation keys: of each kind their number and highest level.
+    pub fn with_keys(
+        parameters: &Parameters,
+        relinearization: Option<(usize, usize)>,
+        rotations: Option<(usize, usize)>,
+    ) -> Result<Self, ParameterError> {
+        let kinds = [("relinearization", relinearization), ("rotation", rotations)];
+        let keys = kinds.into_iter().filter_map(|(kind, keys)| {
+            let (count, level) = keys?;
+            Some(Keys { kind, count, log_qp: modulus_of_key(parameters, level) })
+        });
+        Ok(Self { parameters: Statement::of(parameters)?, keys: keys.collect() })
     }
 
     /// One object; sizes in bits, rounded to thousandths.

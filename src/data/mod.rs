@@ -10,6 +10,7 @@ mod card;
 mod error;
 mod idx;
 mod image;
+mod journal;
 mod npz;
 mod numpy;
 mod onnx_tensor;
@@ -26,6 +27,7 @@ pub use atomic::{AtomicFile, write_atomically};
 pub use beside::read_beside;
 pub use card::Card;
 pub use error::DataError;
+pub use journal::Journal;
 pub use outputs::{Output, write_outputs};
 pub use preprocessing::Preprocessing;
 

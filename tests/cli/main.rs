@@ -16,6 +16,7 @@ mod inspect;
 mod killed;
 mod precision;
 mod process;
+mod resumed;
 mod roles;
 mod same_bytes;
 mod share;

@@ -142,3 +142,72 @@ fn what_is_no_program_promises_nothing() {
     folder.hec(&["verify", "cut.hec"]).error_with(&["cut.hec", "damaged"]);
     folder.hec(&["verify", "absent.hec"]).error_with(&["absent.hec", "cannot be read"]);
 }
+
+/// A program with rotation keys, its keys, and ciphertexts.
+fn with_keys() -> Folder {
+    let folder = Folder::new();
+    folder.write("small.onnx", small().bytes());
+    folder.write("x.csv", "0.5,0.25,1,0\n0,1,0,1\n");
+    folder.hec(&["compile", "small.onnx", "--layout", "packed"]).ok();
+    folder.hec(&["keygen", "--client", "small.hecclient", "-o", "keys"]).ok();
+    let own = ["encrypt", "--client", "small.hecclient", "--key", "keys/secret.heckey", "--input", "x.csv"];
+    folder.hec(&[&own[..], &["-o", "x.hecct"]].concat()).ok();
+    folder
+}
+
+const MATERIAL: [(&str, &str); 3] = [
+    ("keys/secret.heckey", "secret key"),
+    ("keys/evaluation.heckeys", "file of evaluation keys"),
+    ("x.hecct", "file of ciphertexts"),
+];
+
+#[test]
+fn keys_and_ciphertexts_hold_what_their_parameters_promise() {
+    let folder = with_keys();
+    let verify = |file: &str, client: &str| folder.hec(&["verify", file, "--client", client, "--json"]).json();
+    let program = folder.hec(&["verify", "small.hec", "--json"]).json();
+    let client = folder.hec(&["verify", "small.hecclient", "--json"]).json();
+    assert_eq!((&client["statement"], &client["stated"]), (&program["statement"], &true.into()));
+    let mut prints = Vec::new();
+    for (file, kind) in MATERIAL {
+        let found = verify(file, "small.hecclient");
+        assert_eq!((&found["holds"], &found["kind"]), (&true.into(), &kind.into()), "{found}");
+        assert_eq!(found, verify(file, "small.hec"), "the program says the same as its client file");
+        assert_eq!(found["statement"]["log_qp"], program["statement"]["log_qp"]);
+        assert_eq!(found["parameters"].as_str().unwrap().len(), 64);
+        prints.push(found["key"].as_str().unwrap().to_owned());
+        if file.ends_with("evaluation.heckeys") {
+            assert_eq!(found["statement"]["keys"], program["statement"]["keys"], "the keys that the program needs");
+        }
+    }
+    assert!(prints.iter().all(|print| *print == prints[0]), "one key: {prints:?}");
+    assert_eq!(*prints[0], *blake3::hash(&folder.read("keys/evaluation.heckeys")).to_hex());
+    let said = folder.hec(&["verify", "x.hecct", "--client", "small.hecclient"]).ok().stdout;
+    assert!(said.contains("128 bits of security hold") && said.contains("encrypted inputs"), "{said}");
+}
+
+#[test]
+fn keys_and_ciphertexts_that_do_not_hold_are_refused() {
+    let folder = with_keys();
+    folder.hec(&["compile", "small.onnx", "-o", "other.hec"]).ok();
+    for (file, _) in MATERIAL {
+        folder.hec(&["verify", file]).error_with(&[file, "--client"]);
+        folder.hec(&["verify", file, "--client", "other.hecclient"]).error_with(&[file, "made for other parameters"]);
+        let bytes = folder.read(file);
+        // A residue, or a coefficient: whatever lies in the middle.
+        let mut damaged = bytes.clone();
+        damaged[bytes.len() / 2] ^= 0x10;
+        folder.write(file, &damaged);
+        folder.hec(&["verify", file, "--client", "small.hecclient"]).error_with(&[file]);
+        folder.write(file, &bytes[..bytes.len() - 1]);
+        folder.hec(&["verify", file, "--client", "small.hecclient"]).error_with(&[file]);
+        folder.write(file, &bytes);
+        folder.hec(&["verify", file, "--client", "small.hecclient"]).ok();
+    }
+    // Sound values with a fingerprint of others in front.
+    let mut bytes = folder.read("keys/evaluation.heckeys");
+    bytes[12] ^= 1;
+    folder.write("keys/evaluation.heckeys", &bytes);
+    let said = folder.hec(&["verify", "keys/evaluation.heckeys", "--client", "small.hecclient"]);
+    said.error_with(&["made for other parameters"]);
+}

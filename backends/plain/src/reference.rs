@@ -20,7 +20,7 @@ impl Backend for Reference {
         &self,
         program: &Program,
         inputs: &BTreeMap<String, SampleBatch>,
-        _settings: &RunSettings,
+        _settings: &RunSettings<'_>,
         progress: &dyn Progress,
     ) -> Result<Outcome, RunError> {
         evaluate_samples(program.source(), inputs, progress)

@@ -168,6 +168,7 @@ fn refused(error: RunError) -> Status {
         | RunError::Encode { .. }
         | RunError::Round { .. }) => Status::invalid_argument(other.to_string()),
         other @ (RunError::Memory { .. }
+        | RunError::Checkpoint { .. }
         | RunError::OutputLength { .. }
         | RunError::Keys(_)
         | RunError::Encrypt { .. }

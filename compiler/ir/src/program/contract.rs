@@ -341,7 +341,11 @@ fn read(message: wire::Contract) -> Result<Contract, ProgramError> {
     let exchanges = message.exchanges.into_iter().map(read_exchange).collect::<Result<Vec<_>, _>>()?;
     let client = message.client.map(|client| decode::graph::<Tensors>((), client, &blobs)).transpose()?;
     let slots = parameters.slots();
-    let largest = inputs.iter().map(|own| own.input.layout.capacity(slots)).min().unwrap_or(slots);
+    let layouts = inputs.iter().map(|own| &own.input.layout).chain(outputs.iter().map(|own| &own.layout));
+    let operands = exchanges.iter().flat_map(|own| own.operands.iter().map(|operand| &operand.layout));
+    let results = exchanges.iter().flat_map(|own| own.results.iter().map(|reply| &reply.layout));
+    let all = layouts.chain(operands).chain(results);
+    let largest = all.map(|layout| layout.capacity(slots)).min().unwrap_or(slots);
     let capacity = size(message.capacity)?;
     if !(1..=largest).contains(&capacity) {
         return Err(invalid(format!("a batch of {capacity} samples, expected 1 to {largest}")));

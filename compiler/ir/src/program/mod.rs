@@ -370,8 +370,8 @@ impl Program {
     /// The same program with what the client computes in the middle of the run: a function for each round of the circuit's refreshes.
     ///
     /// # Errors
-    /// If a refresh or a factor of the circuit has no such round, operand or result, or of another size, or a function cannot be
-    /// computed.
+    /// If a refresh or a factor of the circuit has no such round, operand or result, or of another size, if two refreshes of a round have
+    /// other operands, or a function cannot be computed.
     pub fn with_rounds(mut self, rounds: Vec<Round>) -> Result<Self, ProgramError> {
         let invalid = |text: String| Err(ProgramError::Invalid(text));
         for (number, round) in rounds.iter().enumerate() {
@@ -383,6 +383,7 @@ impl Program {
         let circuit = &self.circuit;
         let layouts = ckks::layouts(circuit);
         let mut seen = BTreeSet::new();
+        let mut sent: BTreeMap<usize, &[Value]> = BTreeMap::new();
         for (_, node) in circuit.nodes() {
             let (number, name, layout) = if let Op::Refresh(refresh) = node.op() {
                 (refresh.round, &refresh.name, &refresh.layout)
@@ -405,6 +406,13 @@ impl Program {
                 let expected = round.operands().into_iter().map(|port| port.ty.elements());
                 if !found.eq(expected) {
                     return invalid(format!("the operands of \"{name_text}\" are not those of round {number}"));
+                }
+                // The client is asked once for all results of a round.
+                if *sent.entry(number).or_insert(node.operands()) != node.operands() {
+                    let origin = node.origin().as_str().escape_debug();
+                    return invalid(format!(
+                        "node \"{origin}\": the operands of \"{name_text}\" are not those of the other results of round {number}"
+                    ));
                 }
             }
             let before = matches!(node.op(), Op::Blind(at) if !at.blind.inverse);
@@ -556,10 +564,13 @@ impl Program {
         outputs.map(layout).collect()
     }
 
-    /// How many samples one evaluation of the circuit takes.
+    /// How many samples one evaluation of the circuit takes: as many as there is room for in every layout, of inputs, of outputs and in
+    /// between.
     pub fn capacity(&self) -> usize {
         let slots = self.parameters().slots();
-        self.input_layouts().iter().map(|(_, layout)| layout.capacity(slots)).min().unwrap_or(slots)
+        let inputs = self.input_layouts().into_iter().map(|(_, layout)| layout.capacity(slots));
+        let packed = ckks::layouts(&self.circuit).into_iter().flatten().map(|packed| slots / packed.period());
+        inputs.chain(packed).min().unwrap_or(slots)
     }
 
     /// The file's bytes. Equal programs give equal bytes.
