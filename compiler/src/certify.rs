@@ -170,7 +170,7 @@ impl Given<'_> {
     }
 
     /// The values of every node, with errors or exact.
-    fn run<'e>(&self, sample: usize, errors: Option<&'e mut dyn Disturb>) -> Result<Vec<Vec<f64>>, GraphError> {
+    fn run(&self, sample: usize, errors: Option<&mut dyn Disturb>) -> Result<Vec<Vec<f64>>, GraphError> {
         let mut run = Run { given: self, sample, errors, values: Vec::with_capacity(self.circuit.len()) };
         clear::evaluate(self.circuit, &self.errors, &mut run)?;
         Ok(run.values)
