@@ -21,7 +21,7 @@ for target in "$@"; do
         round=$((round + 1))
         log="$logs/$target.$round.log"
         TIMEFORMAT='%U'
-        seconds=$( { time "$bin/$target" "$corpus/$target" -max_total_time="${FUZZ_ROUND:-120}" -rss_limit_mb=2048 -timeout=20 \
+        seconds=$( { time "$bin/$target" "$corpus/$target" -max_total_time="${FUZZ_ROUND:-120}" -rss_limit_mb=2048 -timeout=120 \
             -max_len="${longest[$target]}" -print_final_stats=1 -artifact_prefix="$logs/artifacts/$target/" > "$log" 2>&1; } 2>&1 )
         used=$((used + ${seconds%.*} + 1))
         runs=$(sed -n 's/^stat::number_of_executed_units: //p' "$log")

@@ -183,10 +183,14 @@ impl Run<'_> {
             Op::Fold(fold) => self.fold(node, fold, outside)?,
             Op::Blind(at) => {
                 let mut y = self.of(node, 0).to_vec();
-                let encoding = Added::constant(noise::encoding().powi(2) * mean_square(&y));
-                if let Some(factors) = outside.factors(&at.blind) {
-                    y.iter_mut().zip(factors).for_each(|(y, factor)| *y *= factor);
+                let mut size = mean_square(&y);
+                match outside.factors(&at.blind) {
+                    Some(factors) => y.iter_mut().zip(factors).for_each(|(y, factor)| *y *= factor),
+                    // The reciprocal meets a value that is larger by the factor.
+                    None if at.blind.inverse => size *= Blind::mean_factor().powi(2),
+                    None => {}
                 }
+                let encoding = Added::constant(noise::encoding().powi(2) * size);
                 outside.disturb(&mut y, &encoding.in_slots(self.circuit.context(), at.weight_scale.log2()));
                 y
             }
