@@ -1,5 +1,6 @@
 //! What calibration samples show of a finished circuit: how large its values and their errors become.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hec_ir::ckks::clear::{self, Surroundings};
@@ -8,7 +9,7 @@ use hec_ir::ckks::precision::{Collector, Profile, largest_secret};
 use hec_ir::ckks::{Circuit, Input, Op, Refresh, layouts};
 use hec_ir::graph::{GraphError, TypeError, Value};
 use hec_ir::program::{Port, Round};
-use hec_ir::slots::{Layout, Packed, SlotGraph};
+use hec_ir::slots::{Blind, Layout, Packed, SlotGraph};
 use rayon::prelude::*;
 
 use crate::approximate::evaluate_sample;
@@ -43,24 +44,24 @@ pub(crate) fn profile(
     let count = if available == 0 { disturbed } else { exact.min(available) };
     let placed = layouts(circuit);
     let (errors, placed) = (clear::Prepared::new(circuit), &placed[..]);
-    let given = Given { circuit, samples, available, range, rounds, placed, errors };
+    let given = Given { samples, available, range, rounds: with_operands(circuit, rounds), placed, errors, circuit };
     let mut collector = Collector::new(circuit);
     let mut rounding = vec![0f64; circuit.outputs().len()];
     // A few samples at a time: all values of all nodes are there at once.
-    let width = clear::width(circuit);
+    let (width, mean) = (clear::width(circuit), Blind::mean_factor());
     let values: usize = circuit.nodes().map(|(_, node)| node.ty().length * width).sum();
     let at_once = (HELD / (COPIES * values).max(1)).clamp(1, AT_ONCE);
     for first in (0..count).step_by(at_once) {
         let chunk: Vec<usize> = (first..count.min(first + at_once)).collect();
         let run = |&sample: &usize| -> Result<Runs, GraphError> {
-            let exact = given.run(sample, None)?;
+            let exact = given.run(sample, mean, None)?;
             if sample >= disturbed {
                 return Ok(Runs { exact, disturbed: None, slots: None });
             }
             let mut errors = Errors::averaged(circuit.context(), generator(sample, 0));
-            let expected = given.run(sample, Some(&mut errors))?;
+            let expected = given.run(sample, mean, Some(&mut errors))?;
             let mut errors = Errors::with_secret(largest_secret(circuit.context()), generator(sample, 1));
-            let worst = given.run(sample, Some(&mut errors))?;
+            let worst = given.run(sample, Blind::largest_factor(), Some(&mut errors))?;
             let slots = ranges::evaluate(graph, |name, length| given.values(name, length, sample));
             Ok(Runs { exact, disturbed: Some([expected, worst]), slots: Some(slots) })
         };
@@ -145,12 +146,25 @@ fn products(circuit: &Circuit) -> usize {
     circuit.nodes().map(|(_, node)| of(node.op()) + node.ty().length * width).sum()
 }
 
+/// Each round with the values that the client gets, which are the same for all its results.
+fn with_operands<'a>(circuit: &'a Circuit, rounds: &'a [Round]) -> Vec<(&'a Round, &'a [Value])> {
+    let mut operands: Vec<&[Value]> = vec![&[]; rounds.len()];
+    for (_, node) in circuit.nodes() {
+        if let Op::Refresh(refresh) = node.op()
+            && let Some(of) = operands.get_mut(refresh.round)
+        {
+            *of = node.operands();
+        }
+    }
+    rounds.iter().zip(operands).collect()
+}
+
 struct Given<'a> {
     circuit: &'a Circuit,
     samples: &'a Samples,
     available: usize,
     range: (f64, f64),
-    rounds: &'a [Round],
+    rounds: Vec<(&'a Round, &'a [Value])>,
     placed: &'a [Option<Arc<Packed>>],
     errors: clear::Prepared,
 }
@@ -170,18 +184,11 @@ impl Given<'_> {
     }
 
     /// The values of every node, with errors or exact.
-    fn run(&self, sample: usize, errors: Option<&mut dyn Disturb>) -> Result<Vec<Vec<f64>>, GraphError> {
-        let mut run = Run { given: self, sample, errors, values: Vec::with_capacity(self.circuit.len()) };
+    fn run(&self, sample: usize, factor: f64, errors: Option<&mut dyn Disturb>) -> Result<Vec<Vec<f64>>, GraphError> {
+        let (answers, values) = (BTreeMap::new(), Vec::with_capacity(self.circuit.len()));
+        let mut run = Run { given: self, sample, errors, factor, answers, values };
         clear::evaluate(self.circuit, &self.errors, &mut run)?;
         Ok(run.values)
-    }
-}
-
-/// The elements of one sample in virtual slots.
-fn spread(layout: &Layout, values: &[f64]) -> Vec<f64> {
-    match layout {
-        Layout::Batch { .. } => values.to_vec(),
-        Layout::Packed(packed) => packed.spread(values),
     }
 }
 
@@ -200,36 +207,45 @@ struct Run<'a, 'e> {
     given: &'a Given<'a>,
     sample: usize,
     errors: Option<&'e mut dyn Disturb>,
+    /// The factor that the rounding of reciprocals is counted for.
+    factor: f64,
+    /// What the client has computed, by round and name.
+    answers: BTreeMap<(usize, String), Vec<f64>>,
     values: Vec<Vec<f64>>,
 }
 
 impl Surroundings for Run<'_, '_> {
     fn input(&mut self, input: &Input) -> Result<Vec<f64>, TypeError> {
         let values = self.given.values(&input.name, input.layout.elements(), self.sample);
-        Ok(spread(&input.layout, &values))
+        Ok(input.layout.spread(&values))
     }
 
     fn refresh(&mut self, refresh: &Refresh, operands: &[&[f64]]) -> Result<Vec<f64>, TypeError> {
-        let Given { circuit, rounds, placed, .. } = self.given;
-        let own = |op: &Op| matches!(op, Op::Refresh(other) if other == refresh);
-        let node = circuit.nodes().find(|(_, node)| own(node.op()));
-        let (Some((_, node)), Some(round)) = (node, rounds.get(refresh.round)) else {
+        if let Some(values) = self.answers.remove(&(refresh.round, refresh.name.clone())) {
+            return Ok(refresh.layout.spread(&values));
+        }
+        let Given { rounds, placed, .. } = self.given;
+        let Some(&(round, from)) = rounds.get(refresh.round) else {
             return Err(TypeError::new(format!("there is no round {}", refresh.round)));
         };
         let of = |(port, (value, x)): (Port, (&Value, &&[f64]))| {
             let elements = elements(placed[value.index()].as_deref(), x.len());
             (port.name, elements.into_iter().filter_map(|at| x.get(at as usize).copied()).collect())
         };
-        let inputs: Samples = round.operands().into_iter().zip(node.operands().iter().zip(operands)).map(of).collect();
-        let output = round.function.outputs().iter().find(|output| output.name == refresh.name);
-        let mut values = Vec::new();
+        let inputs: Samples = round.operands().into_iter().zip(from.iter().zip(operands)).map(of).collect();
         evaluate_sample(&round.function, &inputs, 0, &mut |value, tensor| {
-            if output.is_some_and(|output| output.value == value) {
-                values = tensor.values().to_vec();
+            for output in round.function.outputs().iter().filter(|output| output.value == value) {
+                self.answers.insert((refresh.round, output.name.clone()), tensor.values().to_vec());
             }
         })
         .map_err(|cause| TypeError::new(cause.to_string()))?;
-        Ok(spread(&refresh.layout, &values))
+        let values = self.answers.remove(&(refresh.round, refresh.name.clone()));
+        let missing = || TypeError::new(format!("round {} has no \"{}\"", refresh.round, refresh.name.escape_debug()));
+        Ok(refresh.layout.spread(&values.ok_or_else(missing)?))
+    }
+
+    fn assumed_factor(&self) -> f64 {
+        self.factor
     }
 
     fn disturb(&mut self, x: &mut [f64], added: &Added) {

@@ -10,8 +10,8 @@ use hec_ir::ckks::clear::{self, Surroundings};
 use hec_ir::ckks::errors::{Added, Errors};
 use hec_ir::ckks::{Input, Refresh};
 use hec_ir::graph::{TypeError, Value};
-use hec_ir::program::Exchange;
-use hec_ir::slots::{Blind, Layout};
+use hec_ir::program::{EncryptedOutput, Exchange, Groups, Round};
+use hec_ir::slots::Blind;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use rayon::prelude::*;
@@ -67,6 +67,8 @@ pub(crate) struct Evaluation<'a> {
     /// What the server computes from public inputs.
     public: BTreeMap<String, SampleBatch>,
     exchanges: Vec<Exchange>,
+    /// Of each round, what has a common random factor.
+    groups: Vec<Option<Groups>>,
     prepared: clear::Prepared,
 }
 
@@ -78,7 +80,8 @@ impl<'a> Evaluation<'a> {
     ) -> Result<Self, RunError> {
         let public = in_the_clear(program.public(), inputs, samples)?;
         let prepared = clear::Prepared::new(program.circuit());
-        Ok(Self { program, inputs, public, exchanges: program.exchanges(), prepared })
+        let groups = program.rounds().iter().map(Round::groups).collect();
+        Ok(Self { program, inputs, public, exchanges: program.exchanges(), groups, prepared })
     }
 
     /// The circuit's outputs for one sample, in virtual slots; `observe` is told the value of every node.
@@ -106,14 +109,6 @@ struct OneSample<'a, B> {
     factors: BTreeMap<usize, Vec<f64>>,
 }
 
-/// The elements of one sample in virtual slots.
-fn spread(layout: &Layout, values: &[f64]) -> Vec<f64> {
-    match layout {
-        Layout::Batch { .. } => values.to_vec(),
-        Layout::Packed(packed) => packed.spread(values),
-    }
-}
-
 impl<B: FnMut() -> u64> Surroundings for OneSample<'_, B> {
     fn input(&mut self, input: &Input) -> Result<Vec<f64>, TypeError> {
         let Evaluation { program, inputs, public, .. } = self.evaluation;
@@ -124,7 +119,7 @@ impl<B: FnMut() -> u64> Surroundings for OneSample<'_, B> {
         if let Some(normalisation) = program.normalisation().get(&input.name) {
             normalisation.apply(&mut values);
         }
-        Ok(spread(&input.layout, &values))
+        Ok(input.layout.spread(&values))
     }
 
     fn refresh(&mut self, refresh: &Refresh, operands: &[&[f64]]) -> Result<Vec<f64>, TypeError> {
@@ -133,7 +128,7 @@ impl<B: FnMut() -> u64> Surroundings for OneSample<'_, B> {
         if !self.answers.contains_key(&key) {
             let exchange = self.evaluation.exchanges.get(refresh.round).ok_or_else(missing)?;
             let width = clear::width(self.evaluation.program.circuit()).max(1);
-            let of = |(own, x): (&hec_ir::program::EncryptedOutput, &&[f64])| {
+            let of = |(own, x): (&EncryptedOutput, &&[f64])| {
                 let vectors: Vec<Vec<f64>> = x.chunks(width).map(<[f64]>::to_vec).collect();
                 (own.port.name.clone(), SampleBatch { values: own.layout.unpack(&vectors, 1), samples: 1 })
             };
@@ -141,7 +136,7 @@ impl<B: FnMut() -> u64> Surroundings for OneSample<'_, B> {
             let outputs = reference::outputs(&exchange.function, &inputs).map_err(|e| TypeError::new(e.to_string()))?;
             for reply in &exchange.results {
                 let values = outputs.get(&reply.port.name).ok_or_else(missing)?;
-                self.answers.insert((refresh.round, reply.port.name.clone()), spread(&reply.layout, values));
+                self.answers.insert((refresh.round, reply.port.name.clone()), reply.layout.spread(values));
             }
         }
         self.answers.remove(&key).ok_or_else(missing)
@@ -150,7 +145,7 @@ impl<B: FnMut() -> u64> Surroundings for OneSample<'_, B> {
     /// Without errors there are no factors either: they are taken out again.
     fn factors(&mut self, blind: &Blind) -> Option<Vec<f64>> {
         let errors = self.errors.as_mut()?;
-        let groups = self.evaluation.program.rounds().get(blind.round)?.groups()?;
+        let groups = self.evaluation.groups.get(blind.round)?.as_ref()?;
         let drawn = self.factors.entry(blind.round).or_insert_with(|| {
             let draw = |_| (errors.uniform() * f64::from(Blind::BITS)).exp2();
             (0..groups.count).map(draw).collect()
@@ -160,7 +155,7 @@ impl<B: FnMut() -> u64> Surroundings for OneSample<'_, B> {
             if blind.inverse { factor.recip() } else { factor }
         };
         let values: Vec<f64> = groups.of.get(&blind.port)?.iter().map(factor).collect();
-        Some(spread(&blind.layout, &values))
+        Some(blind.layout.spread(&values))
     }
 
     fn disturb(&mut self, x: &mut [f64], added: &Added) {

@@ -33,6 +33,11 @@ pub trait Surroundings {
         None
     }
 
+    /// Where [`Surroundings::factors`] are one, the factor that the rounding of reciprocals is counted for.
+    fn assumed_factor(&self) -> f64 {
+        Blind::mean_factor()
+    }
+
     /// Adds an error of this size to every slot; nothing by default.
     fn disturb(&mut self, x: &mut [f64], added: &Added) {
         let _ = (x, added);
@@ -182,17 +187,21 @@ impl Run<'_> {
             Op::Transform(transform) => self.transform((value, node), transform, outside)?,
             Op::Fold(fold) => self.fold(node, fold, outside)?,
             Op::Blind(at) => {
-                let mut y = self.of(node, 0).to_vec();
-                let mut size = mean_square(&y);
+                let x = self.of(node, 0);
+                // Those of the encoded factors, slot by slot.
+                let mut errors = vec![0.0; x.len()];
+                let encoding = Added::constant(noise::encoding().powi(2));
+                outside.disturb(&mut errors, &encoding.in_slots(self.circuit.context(), at.weight_scale.log2()));
                 match outside.factors(&at.blind) {
-                    Some(factors) => y.iter_mut().zip(factors).for_each(|(y, factor)| *y *= factor),
-                    // The reciprocal meets a value that is larger by the factor.
-                    None if at.blind.inverse => size *= Blind::mean_factor().powi(2),
-                    None => {}
+                    Some(factors) => {
+                        x.iter().zip(errors).zip(factors).map(|((x, e), factor)| x * (factor + e)).collect()
+                    }
+                    None => {
+                        // The reciprocal meets a value that is larger by the factor.
+                        let factor = if at.blind.inverse { outside.assumed_factor() } else { 1.0 };
+                        x.iter().zip(errors).map(|(x, e)| x * (1.0 + factor * e)).collect()
+                    }
                 }
-                let encoding = Added::constant(noise::encoding().powi(2) * size);
-                outside.disturb(&mut y, &encoding.in_slots(self.circuit.context(), at.weight_scale.log2()));
-                y
             }
         };
         if let Some(added) = added(self.circuit, node) {
@@ -275,16 +284,17 @@ impl Run<'_> {
         // Samples lie between each other.
         let samples = parameters.slots() / self.width.max(1);
         let added = key_switch(parameters, 1, node.ty().level).in_slots(parameters, node.ty().scale.log2());
-        let mut y = self.of(node, 0).to_vec();
+        let (mut y, mut turned) = (self.of(node, 0).to_vec(), Vec::with_capacity(self.width));
         for step in &fold.steps {
             if samples == 0 || step % samples != 0 || step / samples >= self.width {
                 return Err(TypeError::new(format!("a rotation by {step} takes slots of one sample to another's")));
             }
             for y in y.chunks_mut(self.width) {
-                let mut turned = y.to_vec();
-                turned.rotate_left(step / samples);
+                turned.clear();
+                turned.extend_from_slice(&y[step / samples..]);
+                turned.extend_from_slice(&y[..step / samples]);
                 outside.disturb(&mut turned, &added);
-                y.iter_mut().zip(turned).for_each(|(y, turned)| *y += turned);
+                y.iter_mut().zip(&turned).for_each(|(y, turned)| *y += turned);
             }
         }
         Ok(y)

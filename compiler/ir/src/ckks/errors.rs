@@ -121,16 +121,14 @@ enum Secret {
 
 impl<B: FnMut() -> u64> Errors<B> {
     /// From a source of random bits, for vectors of `width` virtual slots, with a secret that is drawn once.
-    pub fn new(parameters: &Parameters, width: usize, bits: B) -> Self {
-        let mut errors = Self { bits, secret: Secret::Everywhere(1.0) };
+    pub fn new(parameters: &Parameters, width: usize, mut bits: B) -> Self {
         // A slot of the secret is a Gaussian variable: real, or complex.
-        let mut square = || match parameters.ring().ring_type {
-            RingType::Standard => (errors.normal().powi(2) + errors.normal().powi(2)) / 2.0,
-            RingType::ConjugateInvariant => errors.normal().powi(2),
+        let square = |_| match parameters.ring().ring_type {
+            RingType::Standard => (normal(&mut bits).powi(2) + normal(&mut bits).powi(2)) / 2.0,
+            RingType::ConjugateInvariant => normal(&mut bits).powi(2),
         };
-        let slots = (0..width).map(|_| square()).collect();
-        errors.secret = Secret::Slots(slots);
-        errors
+        let slots = (0..width).map(square).collect();
+        Self { bits, secret: Secret::Slots(slots) }
     }
 
     /// The same, with the deviations that errors have over all secrets.
@@ -145,53 +143,57 @@ impl<B: FnMut() -> u64> Errors<B> {
 
     /// Adds an error to each slot of whole vectors.
     pub fn disturb(&mut self, x: &mut [f64], added: &Added) {
-        let deviations = match &self.secret {
-            Secret::Slots(slots) => slots.iter().map(|&z| added.variance(z).sqrt()).collect(),
-            Secret::Mean(parameters) => vec![added.mean_variance(parameters).sqrt()],
-            Secret::Everywhere(z) => vec![added.variance(*z).sqrt()],
+        let deviation = match &self.secret {
+            Secret::Slots(slots) => {
+                for x in x.chunks_mut(slots.len().max(1)) {
+                    let slots = x.iter_mut().zip(slots);
+                    slots.for_each(|(x, &z)| *x += added.variance(z).sqrt() * normal(&mut self.bits));
+                }
+                return;
+            }
+            Secret::Mean(parameters) => added.mean_variance(parameters).sqrt(),
+            Secret::Everywhere(z) => added.variance(*z).sqrt(),
         };
-        for x in x.chunks_mut(deviations.len().max(1)) {
-            x.iter_mut().zip(&deviations).for_each(|(x, deviation)| *x += deviation * self.normal());
-        }
-    }
-
-    /// A Gaussian variable of mean 0 and variance 1: the ziggurat of Marsaglia and Tsang (2000), in the form that Doornik (2005) gives it.
-    pub fn normal(&mut self) -> f64 {
-        let ziggurat = &*ZIGGURAT;
-        loop {
-            let bits = (self.bits)();
-            // The layer is from bits that the number does not use.
-            let layer = (bits % LAYERS as u64) as usize;
-            let u = 2.0 * uniform(bits) - 1.0;
-            let x = u * ziggurat.edges[layer];
-            if x.abs() < ziggurat.edges[layer + 1] {
-                return x;
-            }
-            if layer == 0 {
-                return self.tail().copysign(u);
-            }
-            let above = |edge: f64| (-0.5 * (edge * edge - x * x)).exp();
-            let (low, high) = (above(ziggurat.edges[layer]), above(ziggurat.edges[layer + 1]));
-            if high + self.uniform() * (low - high) < 1.0 {
-                return x;
-            }
-        }
-    }
-
-    /// A Gaussian variable beyond the last edge (Marsaglia, 1964).
-    fn tail(&mut self) -> f64 {
-        loop {
-            let x = -(1.0 - self.uniform()).ln() / LAST_EDGE;
-            let y = -(1.0 - self.uniform()).ln();
-            if 2.0 * y > x * x {
-                return LAST_EDGE + x;
-            }
-        }
+        x.iter_mut().for_each(|x| *x += deviation * normal(&mut self.bits));
     }
 
     /// A number from 0 to 1 excluded.
     pub fn uniform(&mut self) -> f64 {
         uniform((self.bits)())
+    }
+}
+
+/// A Gaussian variable of mean 0 and variance 1: the ziggurat of Marsaglia and Tsang (2000), in the form that Doornik (2005) gives it.
+fn normal(bits: &mut impl FnMut() -> u64) -> f64 {
+    let ziggurat = &*ZIGGURAT;
+    loop {
+        let drawn = bits();
+        // The layer is from bits that the number does not use.
+        let layer = (drawn % LAYERS as u64) as usize;
+        let u = 2.0 * uniform(drawn) - 1.0;
+        let x = u * ziggurat.edges[layer];
+        if x.abs() < ziggurat.edges[layer + 1] {
+            return x;
+        }
+        if layer == 0 {
+            return tail(bits).copysign(u);
+        }
+        let above = |edge: f64| (-0.5 * (edge * edge - x * x)).exp();
+        let (low, high) = (above(ziggurat.edges[layer]), above(ziggurat.edges[layer + 1]));
+        if high + uniform(bits()) * (low - high) < 1.0 {
+            return x;
+        }
+    }
+}
+
+/// A Gaussian variable beyond the last edge (Marsaglia, 1964).
+fn tail(bits: &mut impl FnMut() -> u64) -> f64 {
+    loop {
+        let x = -(1.0 - uniform(bits())).ln() / LAST_EDGE;
+        let y = -(1.0 - uniform(bits())).ln();
+        if 2.0 * y > x * x {
+            return LAST_EDGE + x;
+        }
     }
 }
 
@@ -247,8 +249,8 @@ mod tests {
     #[test]
     fn normals_are_normal() {
         const COUNT: usize = 1 << 20;
-        let mut errors = Errors::with_secret(1.0, generator(1));
-        let draws: Vec<f64> = (0..COUNT).map(|_| errors.normal()).collect();
+        let mut bits = generator(1);
+        let draws: Vec<f64> = (0..COUNT).map(|_| normal(&mut bits)).collect();
         let mean = |f: &dyn Fn(f64) -> f64| draws.iter().map(|&x| f(x)).sum::<f64>() / COUNT as f64;
         let near = |found: f64, wanted: f64, variance: f64| {
             let allowed = 5.0 * (variance / COUNT as f64).sqrt();

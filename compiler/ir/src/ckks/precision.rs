@@ -2,7 +2,7 @@
 //!
 //! A [`Profile`] is what the compiler saw of every value while it ran the circuit in the clear on calibration samples, with errors drawn
 //! as CKKS adds them ([`super::clear`]): once with deviations over all secrets, and once with a secret that is as large as it ever gets in
-//! every slot at once. A [`Certificate`] is a function of the circuit and the profile.
+//! every slot at once, and the largest random factors. A [`Certificate`] is a function of the circuit and the profile.
 //!
 //! **The expected error** is the root mean square over elements, slots and samples.
 //!

@@ -121,6 +121,14 @@ impl Layout {
         }
     }
 
+    /// One sample in virtual slots, vector by vector: of one slot in the batch layout, of a period of them in the packed one.
+    pub fn spread(&self, sample: &[f64]) -> Vec<f64> {
+        match self {
+            Self::Batch { .. } => sample.to_vec(),
+            Self::Packed(packed) => packed.spread(sample),
+        }
+    }
+
     pub(crate) fn attributes(&self, attributes: Attributes) -> Attributes {
         match self {
             Self::Batch { shape } => attributes.with_text("layout", "batch").with_sizes("shape", shape),

@@ -76,9 +76,14 @@ impl Blind {
     /// Factors lie between 1 and 2 to this power, evenly by their logarithm.
     pub const BITS: i32 = 6;
 
+    /// No factor is larger.
+    pub fn largest_factor() -> f64 {
+        f64::from(Self::BITS).exp2()
+    }
+
     /// The root mean square of factors that are spread evenly by their logarithm: `sqrt((4^BITS - 1) / (2 ln 2^BITS))`.
     pub fn mean_factor() -> f64 {
-        let largest = f64::from(Self::BITS).exp2();
+        let largest = Self::largest_factor();
         ((largest * largest - 1.0) / (2.0 * largest.ln())).sqrt()
     }
 
