@@ -261,6 +261,15 @@ mod tests {
         }
     }
 
+    /// Found by fuzzing: a reader of JSON may round to the neighbour of a number.
+    #[test]
+    fn a_summary_keeps_numbers_exactly() {
+        let text = r#"{"name": "net", "preprocessing": {"scale": 1.0092156862745098}}"#;
+        let summary = Card::parse(text, Path::new("net.json")).unwrap().summary();
+        assert!(summary.contains("1.0092156862745098"), "{summary}");
+        assert_eq!(Card::parse(&summary, Path::new("net.json")).unwrap().summary(), summary);
+    }
+
     #[test]
     fn wrong_values_name_their_key() {
         let path = tests_dir("card-errors").join("net.json");

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use hec::ir::ckks::precision::{Certificate, Promise};
 use hec::ir::ckks::{self, Circuit, Op, OpCounts};
 use hec::ir::graph::{Dialect, Value};
 use hec::ir::slots::Layout;
@@ -54,8 +55,25 @@ pub struct Layer {
     pub bytes: u64,
     /// Measured: the largest size of the process until then.
     pub measured_bytes: Option<u64>,
-    /// Predicted bits of its result.
-    pub precision: Option<f64>,
+    /// Predicted of its result.
+    pub precision: Option<Bits>,
+}
+
+/// Bits of precision.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bits {
+    /// Expected: the certificate's, or else the planner's.
+    pub expected: f64,
+    /// With high probability there are no fewer, if the certificate says so.
+    pub least: Option<f64>,
+}
+
+impl Bits {
+    /// What is promised, unless there is no error at all.
+    fn promised(own: &Promise) -> Option<Self> {
+        let expected = own.expected_bits();
+        expected.is_finite().then(|| Self { expected, least: Some(own.bound_bits()) })
+    }
 }
 
 /// The layout with an element in each ciphertext and a sample in each slot.
@@ -76,6 +94,7 @@ pub struct Facts<'a> {
     pub peak_bytes: u64,
     pub key_bytes: u64,
     pub measured: Option<&'a Profile>,
+    pub certificate: Option<Certificate>,
 }
 
 impl<'a> Facts<'a> {
@@ -88,19 +107,29 @@ impl<'a> Facts<'a> {
     ) -> Result<Self, Failure> {
         let circuit = program.circuit();
         let price = Price::of(circuit, cost);
+        let certificate = program.certificate();
         Ok(Self {
             name,
             program,
             decisions,
             statement: ProgramStatement::of(program)?,
-            layers: layers(program, &price, decisions, measured),
+            layers: layers(program, &price, (decisions, certificate.as_ref()), measured),
             counts: ckks::counts(circuit),
             spent: spent(circuit, &price),
             seconds: price.total() * 1e-9,
             peak_bytes: ckks::peak_ciphertext_bytes(circuit),
             key_bytes: ckks::evaluation_key_bytes(circuit),
             measured,
+            certificate,
         })
+    }
+
+    /// Of the worst output.
+    pub fn precision(&self) -> Option<Bits> {
+        let promised = self.certificate.iter().flat_map(|certificate| &certificate.outputs);
+        let worst =
+            promised.filter_map(|(_, own)| Bits::promised(own)).min_by(|a, b| a.expected.total_cmp(&b.expected));
+        worst.or_else(|| Some(Bits { expected: self.decisions?.precision.1, least: None }))
     }
 
     /// Whether a ciphertext holds whole samples, not one element of many.
@@ -109,7 +138,12 @@ impl<'a> Facts<'a> {
     }
 }
 
-fn layers(program: &Program, price: &Price, decisions: Option<&Decisions>, measured: Option<&Profile>) -> Vec<Layer> {
+fn layers(
+    program: &Program,
+    price: &Price,
+    (decisions, certificate): (Option<&Decisions>, Option<&Certificate>),
+    measured: Option<&Profile>,
+) -> Vec<Layer> {
     let circuit = program.circuit();
     let mut numbers: BTreeMap<(&str, usize), usize> = BTreeMap::new();
     let mut members: Vec<(Side, Vec<Value>)> = Vec::new();
@@ -137,7 +171,6 @@ fn layers(program: &Program, price: &Price, decisions: Option<&Decisions>, measu
         of.push(number);
     }
     let named = operations(program);
-    let certificate = program.certificate();
     let bytes = ckks::peak_bytes_by_node(circuit);
     let layouts = ckks::layouts(circuit);
     let layer = |(number, (side, values)): (usize, &(Side, Vec<Value>))| {
@@ -162,10 +195,12 @@ fn layers(program: &Program, price: &Price, decisions: Option<&Decisions>, measu
         let timings = measured.map(|profile| values.iter().map(|v| &profile.nodes[v.index()]));
         let batches = measured.map_or(1.0, |profile| profile.batches as f64);
         let origin = circuit.node(*last).origin();
-        let planned = decisions.and_then(|d| d.precisions.iter().find(|(own, _)| own == origin).map(|(_, bits)| *bits));
         let promised = certificate.iter().flat_map(|c| &c.layers).find(|(own, _)| own == origin);
-        let precision =
-            planned.or_else(|| promised.map(|(_, own)| own.expected_bits()).filter(|bits| bits.is_finite()));
+        let planned = || {
+            let (_, expected) = decisions?.precisions.iter().find(|(own, _)| own == origin)?;
+            Some(Bits { expected: *expected, least: None })
+        };
+        let precision = promised.map_or_else(planned, |(_, own)| Bits::promised(own));
         Some(Layer {
             operations: named.get(&name).cloned().unwrap_or_default(),
             side: *side,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::facts::{BATCH, Facts, Layer, Side};
+use super::facts::{BATCH, Bits, Facts, Layer, Side};
 use super::html::{count, escaped, listed, percent, shortened, size, time};
 
 /// A row for each layer; on narrow screens each row becomes a card.
@@ -30,7 +30,7 @@ pub fn table(facts: &Facts) -> String {
             ("memory", memory(layer, measured)),
         ];
         if precision {
-            cells.push(("precision", layer.precision.map_or("–".to_owned(), |bits| format!("{bits:.1} bits"))));
+            cells.push(("precision", layer.precision.map_or("–".to_owned(), bits)));
         }
         let _ = write!(html, "<tr><th scope=\"row\">{}</th>", head(layer));
         cells.iter().for_each(|(name, cell)| {
@@ -112,6 +112,11 @@ fn memory(layer: &Layer, measured: bool) -> String {
         size(layer.bytes),
         found.map_or(String::new(), |bytes| format!("<br><small>process {}</small>", size(bytes)))
     )
+}
+
+fn bits(Bits { expected, least }: Bits) -> String {
+    let least = least.map_or(String::new(), |bits| format!("<br><small>at least {bits:.1}</small>"));
+    format!("{expected:.1} bits{least}")
 }
 
 /// Where the time goes: by kind of operation, and the layers that take most of it.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::facts::Facts;
+use super::facts::{Bits, Facts};
 use super::html::{count, escaped, keys, levels, size, time};
 use super::{advice, fits, layers, network, security};
 use crate::cli::profile::PHASES;
@@ -102,9 +102,10 @@ fn tiles(facts: &Facts) -> String {
             format!("{} of ciphertexts, {}", size(facts.peak_bytes), keys(facts.key_bytes)),
         ),
     ];
-    if let Some(decisions) = facts.decisions {
-        let (asked, predicted) = decisions.precision;
-        tiles.insert(1, (format!("{predicted:.1} bits"), format!("precision predicted; {asked:.1} asked for")));
+    if let Some(Bits { expected, least }) = facts.precision() {
+        let least = least.map_or(String::new(), |bits| format!(", {bits:.1} at least"));
+        let asked = facts.decisions.map_or(String::new(), |d| format!("; {:.1} asked for", d.precision.0));
+        tiles.insert(1, (format!("{expected:.1} bits"), format!("precision expected{least}{asked}")));
     }
     if let Some(measured) = facts.measured {
         let evaluate = measured.phases[2] / measured.batches.max(1) as f64;
@@ -133,20 +134,19 @@ fn advised(facts: &Facts) -> String {
 
 fn precision(facts: &Facts) -> String {
     let mut html = String::new();
-    let certificate = facts.program.certificate();
     match facts.decisions {
         Some(decisions) => {
             let (asked, predicted) = decisions.precision;
             let ranges = if decisions.calibrated { "calibration samples" } else { "interval bounds" };
             let _ = write!(
                 html,
-                "<p>{predicted:.1} bits are predicted at the worst output, {asked:.1} were asked for: log2 of its range over six standard deviations of the error that encryption adds. Ranges come from {ranges}. The errors of polynomials that replace functions are not in it; they are under <a href=\"#fits\">the fits</a>.</p>"
+                "<p>{asked:.1} bits were asked for: log2 of the range of the worst output over six standard deviations of the error that encryption and rounded weights add. The parameters were taken for {predicted:.1}, with the worst element of each layer in place of all. Ranges come from {ranges}. The errors of polynomials that replace functions are not in it; they are under <a href=\"#fits\">the fits</a>.</p>"
             );
         }
-        None if certificate.is_some() => {}
+        None if facts.certificate.is_some() => {}
         None => html.push_str("<p>The program holds no predictions of precision layer by layer: explain the .onnx model, with the same options, to see them.</p>"),
     }
-    for (name, own) in certificate.iter().flat_map(|certificate| &certificate.outputs) {
+    for (name, own) in facts.certificate.iter().flat_map(|certificate| &certificate.outputs) {
         let _ = write!(
             html,
             "<p>The certificate of <code>{}</code>: {:.1} bits expected, {:.1} bits at least: no error of the circuit is above {:.1e}, but with probability 2^-30.</p>",

@@ -3,7 +3,7 @@
 use hec::{Compilation, CostModel};
 
 use super::super::Failure;
-use super::facts::Facts;
+use super::facts::{Bits, Facts};
 use super::html::{keys, percent, samples, size, time};
 use super::{advice, layers};
 
@@ -19,7 +19,6 @@ pub fn summary(compiled: &Compilation, cost: &CostModel) -> Result<String, Failu
     let largest = layers::largest(&facts);
     let named = largest.iter().take(3).map(|l| format!("{} {}", l.name.escape_debug(), percent(l.seconds / total)));
     let security = &facts.statement.parameters;
-    let (asked, predicted) = compiled.decisions.precision;
     let mut rows = vec![
         (
             "cost",
@@ -43,7 +42,10 @@ pub fn summary(compiled: &Compilation, cost: &CostModel) -> Result<String, Failu
             security.allowed
         ),
     ));
-    rows.push(("precision", format!("{predicted:.1} bits, {asked:.1} asked for")));
+    rows.extend(facts.precision().map(|Bits { expected, least }| {
+        let least = least.map_or(String::new(), |bits| format!(", {bits:.1} at least"));
+        ("precision", format!("{expected:.1} bits expected{least}; {:.1} asked for", compiled.decisions.precision.0))
+    }));
     let lines: Vec<String> = rows.iter().map(|(name, value)| format!("  {name:<14}{value}")).collect();
     Ok(format!("in short (hec explain shows more)\n{}", lines.join("\n")))
 }
