@@ -263,7 +263,7 @@ fn keys_that_state_otherwise_are_refused() {
     let edits = [
         restated("\"security\":128", "\"security\":256", "\"security\" is stated as 256"),
         restated("\"table\":\"", "\"table\":\"my ", "\"table\" is stated as \\\"my "),
-        restated("\"keys\":[", "\"keys\":[7,", "\"keys\" is stated as"),
+        restated("\"keys\":[", "\"keys\":[7],\"more\":[", "\"keys\" is stated as"),
         restated("{", "{\"audited\":true,", "\"audited\" is stated as true"),
         restated("{", "", "no JSON"),
         with_primes(49, 40, "too large for 128 bits of security"),
