@@ -2,16 +2,17 @@
 #![no_main]
 
 use hec_ckks::{GaloisKey, KeySwitchKey, PublicKey, RelinearizationKeys, SecretKey};
-use hec_fuzz::{engine, with_value_checksum};
+use hec_fuzz::{engine, with_parameters, with_value_checksum};
 use hec_protocol::keys;
+use hec_protocol::preamble::EVALUATION;
 
 /// The kinds of values in the engine's format.
 const KIND: usize = 6;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let context = engine();
-    let mut file = bytes.to_vec();
     if bytes.starts_with(b"hecC") {
+        let mut file = bytes.to_vec();
         with_value_checksum(&context, &mut file);
         match file.get(KIND) {
             Some(2) => drop(PublicKey::from_bytes(&context, &file)),
@@ -22,10 +23,8 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         }
         return;
     }
-    if let Some(parameters) = file.get_mut(12..44) {
-        parameters.copy_from_slice(context.parameters().fingerprint());
-    }
-    let mut rest = file.get_mut(keys::HEADER..).unwrap_or_default();
+    let (mut file, before) = with_parameters(EVALUATION, &context, bytes);
+    let mut rest = &mut file[before..];
     while let Some((length, after)) = rest.split_first_chunk_mut::<8>() {
         let length = usize::try_from(u64::from_le_bytes(*length)).unwrap_or(usize::MAX).min(after.len());
         let (value, after) = after.split_at_mut(length);

@@ -1,8 +1,9 @@
-//! The secret key's file, with the checksum and the parameters that its header and its value should have.
+//! The secret key's file, with the checksum and the parameters that its preamble and its value should have.
 #![no_main]
 
 use hec_client::{ClientError, Key};
-use hec_fuzz::{SECRET_HEADER, Scratch, engine, with_value_checksum};
+use hec_fuzz::{Scratch, engine, with_parameters, with_value_checksum};
+use hec_protocol::preamble::SECRET;
 use zeroize::Zeroizing;
 
 /// What a file may ask of Argon2 is bounded by a gibibyte and a minute: too slow here, and no concern of the reader.
@@ -19,13 +20,10 @@ fn make_cheap(costs: &mut [u8]) {
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let context = engine();
-    let mut file = bytes.to_vec();
-    if let Some(parameters) = file.get_mut(12..44) {
-        parameters.copy_from_slice(context.parameters().fingerprint());
-    }
-    match file.get(SECRET_HEADER - 1) {
-        Some(0) => with_value_checksum(&context, &mut file[SECRET_HEADER..]),
-        Some(_) if file.len() >= SECRET_HEADER + 12 => make_cheap(&mut file[SECRET_HEADER..SECRET_HEADER + 12]),
+    let (mut file, before) = with_parameters(SECRET, &context, bytes);
+    match file[before..].split_first_mut() {
+        Some((0, value)) => with_value_checksum(&context, value),
+        Some((_, settings)) if settings.len() >= 12 => make_cheap(&mut settings[..12]),
         Some(_) | None => {}
     }
     let scratch = Scratch::private("heckey", &file);

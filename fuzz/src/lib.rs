@@ -15,11 +15,11 @@ use std::sync::OnceLock;
 
 use hec_ckks::Context;
 use hec_ir::parameters::{Literal, Parameters, PrimeSearch, Ring, Security};
+use hec_protocol::Fingerprint;
+use hec_protocol::preamble::Kind;
 
 /// The scale of the ciphertexts in the corpus.
 pub const SCALE_BITS: i32 = 25;
-/// Bytes of a secret key's file before its value.
-pub const SECRET_HEADER: usize = 8 + 4 + 32 + 32 + 1;
 /// What tells the formats of samples apart where their first bytes do not.
 pub const EXTENSIONS: [&str; 6] = ["idx", "npz", "csv", "tsv", "pb", "png"];
 /// Shapes of a sample.
@@ -53,6 +53,22 @@ pub fn engine() -> Context {
         Context::new(&Parameters::insecure_for_tests(literal).expect("sound parameters"))
     };
     CONTEXT.get_or_init(make).clone()
+}
+
+/// A file of keys, and the number of bytes before the keys. If the preamble can be read it is judged by itself, and those of `context` take the
+/// place of its parameters, so that the reader gets behind it.
+pub fn with_parameters<const FIELDS: usize>(kind: Kind<FIELDS>, context: &Context, file: &[u8]) -> (Vec<u8>, usize) {
+    let mut keys = file;
+    let Ok((fields, mut preamble)) = kind.read(&mut keys) else { return (file.to_vec(), file.len()) };
+    let _ = preamble.parameters();
+    preamble.fingerprint = Fingerprint::of(context.parameters());
+    let _ = preamble.check(context.parameters());
+    if let Ok(own) = Parameters::new(preamble.literal.clone()) {
+        preamble.fingerprint = Fingerprint::of(&own);
+        assert_eq!(preamble.parameters().ok(), Some(own));
+    }
+    let before = kind.bytes(context.parameters(), &fields, &preamble.statement).unwrap_or_default();
+    ([&before, keys].concat(), before.len())
 }
 
 /// Puts fingerprint, length and checksum of one of the engine's values right.

@@ -14,6 +14,7 @@ use hec_protocol::encrypted::evaluate_request::Message as Up;
 use hec_protocol::encrypted::{Ciphertexts, Clear, End, EvaluateRequest, KeyChunk, KeyStatusRequest, Open, Refreshed};
 use hec_protocol::inference::model_infer_request::InferInputTensor;
 use hec_protocol::inference::{ModelInferRequest, ModelMetadataRequest, ModelReadyRequest};
+use hec_protocol::preamble::SECRET;
 use hec_protocol::{Fingerprint, keys, tensors};
 use hec_runtime::Client as _;
 use prost::Message;
@@ -89,10 +90,8 @@ fn engine_values(folder: &Path) {
     let public = PublicKey::generate(&context, &secret, &mut randomness).expect("a public key");
 
     let secret_bytes = secret.to_bytes(&context).expect("bytes");
-    let mut file = b"HECSKEY\0".to_vec();
-    file.extend(1_u32.to_le_bytes());
-    file.extend(context.parameters().fingerprint());
-    file.extend([7; 32]);
+    let statement = r#"{"security":128}"#;
+    let file = SECRET.bytes(context.parameters(), &[7; 32], statement).expect("a short statement");
     let (mut plain, mut sealed) = (file.clone(), file);
     plain.push(0);
     plain.extend(&*secret_bytes);
@@ -113,7 +112,7 @@ fn engine_values(folder: &Path) {
     ];
     for (name, all) in all {
         let mut file = Vec::new();
-        keys::write(&context, &all, &mut file).expect("memory");
+        keys::write(&context, &all, statement, &mut file).expect("memory");
         put(&own, name, &file);
     }
 
@@ -123,7 +122,7 @@ fn engine_values(folder: &Path) {
     let fresh = || client.encrypt(&[0.5; 4], level, &scale).expect("a ciphertext").to_bytes(&context).expect("bytes");
     put(&own, "ciphertext", &fresh());
     for samples in [1, 3] {
-        let parameters = Fingerprint(*context.parameters().fingerprint());
+        let parameters = Fingerprint::of(context.parameters());
         let (program, key) = (Fingerprint([5; 32]), Fingerprint([7; 32]));
         let header = Header { direction: Direction::Inputs, parameters, program, key, samples };
         let mut file = Vec::new();

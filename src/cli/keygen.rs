@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use hec_client::Key;
 
 use super::report::megabytes;
+use super::statement::ProgramStatement;
 use super::{Failure, console, files, secret};
 use crate::data::AtomicFile;
 
@@ -44,8 +45,12 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         None => None,
     };
     let mut file = AtomicFile::create(&evaluation)?;
-    let key = Key::generate(&contract, &mut file)?;
-    key.write(&secret, passphrase.as_ref().map(|text| text.as_str()))?;
+    let parameters = contract.parameters();
+    let key = Key::generate::<Failure>(&contract, &mut file, |made| {
+        Ok(ProgramStatement::of_keys(parameters, made)?.json().to_string())
+    })?;
+    let statement = ProgramStatement::alone(parameters)?.json().to_string();
+    key.write(&secret, &statement, passphrase.as_ref().map(|text| text.as_str()))?;
     if let Err(error) = file.commit() {
         // Without its evaluation keys it is of no use, and the next attempt would be refused.
         let _ = fs::remove_file(&secret);

@@ -1,10 +1,12 @@
-//! What a program promises about security: for people, and as JSON for machines.
+//! What a program and keys promise about security: for people, and as JSON for machines.
 
 use hec::Program;
 use hec::ir::ckks::{KeyNeeds, key_needs};
 use hec::ir::parameters::{
     ATTACK_COST_MODEL, ERROR_STD, ESTIMATOR, Estimate, ParameterError, Parameters, SECRET, Statement, TABLE_NAME,
 };
+use hec_ckks::GaloisKey;
+use hec_ckks::adapter::EvaluationKeys;
 use serde_json::{Value, json};
 
 /// The statement of a program: of its parameters, and of each kind of evaluation key.
@@ -37,8 +39,21 @@ impl ProgramStatement {
         Self::with_keys(parameters, relinearization, rotations)
     }
 
+    /// The statement of parameters without evaluation keys.
+    pub fn alone(parameters: &Parameters) -> Result<Self, ParameterError> {
+        Self::with_keys(parameters, None, None)
+    }
+
+    /// The statement of evaluation keys that are there, which may be more than a program needs.
+    pub fn of_keys(parameters: &Parameters, keys: &EvaluationKeys) -> Result<Self, ParameterError> {
+        let relinearization = keys.relinearization.as_ref();
+        let relinearization = relinearization.map(|own| (own.max_degree().saturating_sub(1), own.level()));
+        let level = keys.rotations.iter().map(GaloisKey::level).max();
+        Self::with_keys(parameters, relinearization, level.map(|level| (keys.rotations.len(), level)))
+    }
+
     /// The statement of parameters with evaluation keys: of each kind their number and highest level.
-    pub fn with_keys(
+    fn with_keys(
         parameters: &Parameters,
         relinearization: Option<(usize, usize)>,
         rotations: Option<(usize, usize)>,

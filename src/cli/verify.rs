@@ -19,7 +19,7 @@ use super::{Failure, certificate, console, files};
 pub struct Arguments {
     /// A program, a client file, a file of keys or of ciphertexts.
     file: PathBuf,
-    /// The client file or the program whose parameters keys and ciphertexts are made for.
+    /// The client file or the program that keys have to serve, and without which ciphertexts cannot be verified.
     #[arg(long, value_name = "FILE")]
     client: Option<PathBuf>,
     /// A file that holds the passphrase of a secret key [default: it is asked for].
@@ -66,15 +66,13 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         rows.extend(facts);
         let certificate = precision.as_ref().and_then(|precision| precision.certificate.as_ref());
         rows.extend(certificate.iter().flat_map(|certificate| certificate::rows(certificate)));
-        if kind == PROGRAM || kind == CLIENT {
-            let all = match (stated, precision.as_ref().map(|precision| precision.stated)) {
-                (true, Some(true) | None) => "the same",
-                (true, Some(false)) => "the same of security, nothing of precision",
-                (false, Some(true)) => "the same of precision, nothing of security",
-                (false, Some(false) | None) => "nothing",
-            };
-            rows.push(("stated in the file", all.to_owned()));
-        }
+        let all = match (stated, precision.as_ref().map(|precision| precision.stated)) {
+            (true, Some(true) | None) => "the same",
+            (true, Some(false)) => "the same of security, nothing of precision",
+            (false, Some(true)) => "the same of precision, nothing of security",
+            (false, Some(false) | None) => "nothing",
+        };
+        rows.push(("stated in the file", all.to_owned()));
         let rows = rows.iter().map(|(name, value)| format!("  {name:<20}{value}\n"));
         let bits = statement.parameters.security.bits();
         format!(
@@ -86,8 +84,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-const PROGRAM: &str = "program";
-const CLIENT: &str = "client file";
+/// What to do if a program does not hold what it states.
+const AGAIN: &str = "compile the model again";
 
 fn verify(arguments: &Arguments) -> Result<Verified, Failure> {
     let path = &arguments.file;
@@ -96,13 +94,13 @@ fn verify(arguments: &Arguments) -> Result<Verified, Failure> {
     }
     let named = |cause: &dyn std::fmt::Display| -> Failure { format!("{}: {cause}", path.display()).into() };
     let stated = |statement: &ProgramStatement, text: Option<&str>| {
-        same(text, "security statement", &statement.json()).map_err(|e| named(&e))
+        same(text, "security statement", &statement.json(), AGAIN).map_err(|e| named(&e))
     };
     if Contract::recognises(&magic(path)?) {
         let contract = files::contract(path)?.0;
         let statement = ProgramStatement::with_needs(contract.parameters(), contract.keys()).map_err(|e| named(&e))?;
         let stated = stated(&statement, contract.annotation(files::STATEMENT))?;
-        return Ok(Verified { kind: CLIENT, statement, facts: Vec::new(), stated, precision: None });
+        return Ok(Verified { kind: "client file", statement, facts: Vec::new(), stated, precision: None });
     }
     let program: Box<Program> = match files::read(path)?.0 {
         files::Subject::Program(program) => program,
@@ -114,9 +112,9 @@ fn verify(arguments: &Arguments) -> Result<Verified, Failure> {
     let stated = stated(&statement, program.annotation(files::STATEMENT))?;
     let certificate = program.certificate();
     let recomputed = certificate.as_ref().map_or(Value::Null, certificate::json);
-    let promised = same(program.annotation(files::CERTIFICATE), "precision certificate", &recomputed);
+    let promised = same(program.annotation(files::CERTIFICATE), "precision certificate", &recomputed, AGAIN);
     let precision = Some(Precision { certificate, stated: promised.map_err(|e| named(&e))? });
-    Ok(Verified { kind: PROGRAM, statement, facts: Vec::new(), stated, precision })
+    Ok(Verified { kind: "program", statement, facts: Vec::new(), stated, precision })
 }
 
 /// The first bytes of a file; fewer if it is shorter.
@@ -128,8 +126,8 @@ fn magic(path: &Path) -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
-/// Whether a file states what was recomputed; `false` if it states nothing.
-fn same(text: Option<&str>, what: &str, expected: &Value) -> Result<bool, String> {
+/// Whether a file states what was recomputed; `false` if it states nothing. If it states something else, `again` says what to do.
+fn same(text: Option<&str>, what: &str, expected: &Value, again: &str) -> Result<bool, String> {
     let Some(text) = text else { return Ok(false) };
     let found: Value = serde_json::from_str(text).map_err(|e| format!("its {what} is no JSON: {e}"))?;
     let (Some(own), Some(others)) = (expected.as_object(), found.as_object()) else {
@@ -142,7 +140,7 @@ fn same(text: Option<&str>, what: &str, expected: &Value) -> Result<bool, String
             let [expected, found] = [expected, found].map(|of| of.map_or("nothing".to_owned(), shown));
             return Err(format!(
                 "its {what} does not hold: \"{}\" is stated as {found}, and comes to {expected}; do not use the file, \
-                 compile the model again",
+                 {again}",
                 field.escape_debug()
             ));
         }

@@ -1,7 +1,8 @@
 //! `hec verify`: what is stated is recomputed, and what does not hold is refused.
 
 use hec::Program;
-use hec::ir::parameters::PrimeSearch;
+use hec::ir::parameters::{Literal, Parameters, PrimeSearch};
+use hec_protocol::preamble::{EVALUATION, Kind, SECRET};
 
 use crate::common::small;
 use crate::process::{Folder, model};
@@ -34,13 +35,17 @@ fn edited(bytes: &[u8], fields: &[u8]) -> Vec<u8> {
     [&bytes[..12], blake3::hash(&body).as_bytes(), &body].concat()
 }
 
-/// `count` more special primes of `bits` bits.
-fn more_primes(bytes: &[u8], bits: u32, count: usize) -> Vec<u8> {
-    let parameters = Program::from_bytes(bytes).unwrap().parameters().clone();
+/// `count` primes of `bits` bits that `parameters` do not have.
+fn other_primes(parameters: &Parameters, bits: u32, count: usize) -> Vec<u64> {
     let taken = [parameters.moduli(), parameters.special_primes()].concat();
     let mut search = PrimeSearch::for_ring(parameters.ring());
-    let primes = std::iter::from_fn(|| search.take(bits)).filter(|prime| !taken.contains(prime));
-    let fields: Vec<u8> = primes.take(count).flat_map(|prime| [vec![0x18], varint(prime)].concat()).collect();
+    std::iter::from_fn(|| search.take(bits)).filter(|prime| !taken.contains(prime)).take(count).collect()
+}
+
+/// `count` more special primes of `bits` bits.
+fn more_primes(bytes: &[u8], bits: u32, count: usize) -> Vec<u8> {
+    let primes = other_primes(Program::from_bytes(bytes).unwrap().parameters(), bits, count);
+    let fields: Vec<u8> = primes.into_iter().flat_map(|prime| [vec![0x18], varint(prime)].concat()).collect();
     edited(bytes, &fields)
 }
 
@@ -173,6 +178,13 @@ fn keys_and_ciphertexts_hold_what_their_parameters_promise() {
         let found = verify(file, "small.hecclient");
         assert_eq!((&found["holds"], &found["kind"]), (&true.into(), &kind.into()), "{found}");
         assert_eq!(found, verify(file, "small.hec"), "the program says the same as its client file");
+        if kind == "file of ciphertexts" {
+            assert_eq!(found["stated"], false);
+        } else {
+            assert_eq!(found["stated"], true);
+            assert_eq!(found, folder.hec(&["verify", file, "--json"]).json(), "keys say it by themselves");
+            assert!(folder.hec(&["verify", file]).ok().stdout.contains("stated in the file  the same"));
+        }
         assert_eq!(found["statement"]["log_qp"], program["statement"]["log_qp"]);
         assert_eq!(found["parameters"].as_str().unwrap().len(), 64);
         prints.push(found["key"].as_str().unwrap().to_owned());
@@ -190,8 +202,8 @@ fn keys_and_ciphertexts_hold_what_their_parameters_promise() {
 fn keys_and_ciphertexts_that_do_not_hold_are_refused() {
     let folder = with_keys();
     folder.hec(&["compile", "small.onnx", "-o", "other.hec"]).ok();
+    folder.hec(&["verify", "x.hecct"]).error_with(&["x.hecct", "--client"]);
     for (file, _) in MATERIAL {
-        folder.hec(&["verify", file]).error_with(&[file, "--client"]);
         folder.hec(&["verify", file, "--client", "other.hecclient"]).error_with(&[file, "made for other parameters"]);
         let bytes = folder.read(file);
         // A residue, or a coefficient: whatever lies in the middle.
@@ -210,4 +222,87 @@ fn keys_and_ciphertexts_that_do_not_hold_are_refused() {
     folder.write("keys/evaluation.heckeys", &bytes);
     let said = folder.hec(&["verify", "keys/evaluation.heckeys", "--client", "small.hecclient"]);
     said.error_with(&["made for other parameters"]);
+}
+
+/// A file of keys that says something else before the keys.
+fn saying<const FIELDS: usize>(
+    kind: Kind<FIELDS>,
+    file: &[u8],
+    edit: &dyn Fn(Parameters, String) -> (Parameters, String),
+) -> Vec<u8> {
+    let mut keys = file;
+    let (fields, preamble) = kind.read(&mut keys).unwrap();
+    let (parameters, statement) = edit(preamble.parameters().unwrap(), preamble.statement);
+    [&kind.bytes(&parameters, &fields, &statement).unwrap(), keys].concat()
+}
+
+type Edit = Box<dyn Fn(Parameters, String) -> (Parameters, String)>;
+
+/// Another statement, and what is said about it.
+fn restated(from: &'static str, to: &'static str, said: &'static str) -> (Edit, &'static str) {
+    (Box::new(move |own, statement| (own, statement.replacen(from, to, 1))), said)
+}
+
+/// Other parameters, with the fingerprint that they have.
+fn with_primes(bits: u32, count: usize, said: &'static str) -> (Edit, &'static str) {
+    let edit = move |own: Parameters, statement| {
+        let special_primes = [own.special_primes(), &other_primes(&own, bits, count)].concat();
+        let literal = Literal { special_primes, ..own.literal().clone() };
+        let made = Parameters::new(literal.clone()).or_else(|_| Parameters::insecure_for_tests(literal));
+        (made.unwrap(), statement)
+    };
+    (Box::new(edit), said)
+}
+
+#[test]
+fn keys_that_state_otherwise_are_refused() {
+    let folder = with_keys();
+    folder.write("pass", "correct horse");
+    let client = ["--client", "small.hecclient"];
+    folder.hec(&[&["keygen"][..], &client, &["-o", "locked", "--passphrase-file", "pass"]].concat()).ok();
+    let edits = [
+        restated("\"security\":128", "\"security\":256", "\"security\" is stated as 256"),
+        restated("\"table\":\"", "\"table\":\"my ", "\"table\" is stated as \\\"my "),
+        restated("\"keys\":[", "\"keys\":[7],\"more\":[", "\"keys\" is stated as"),
+        restated("{", "{\"audited\":true,", "\"audited\" is stated as true"),
+        restated("{", "", "no JSON"),
+        with_primes(49, 40, "too large for 128 bits of security"),
+        with_primes(25, 1, "parameters"),
+    ];
+    let none: Edit = Box::new(|own, _| (own, String::new()));
+    for (file, sealed) in
+        [("keys/secret.heckey", false), ("keys/evaluation.heckeys", false), ("locked/secret.heckey", true)]
+    {
+        let good = folder.read(file);
+        let verify = |more: &[&str]| folder.hec(&[&["verify", file, "--passphrase-file", "pass"][..], more].concat());
+        let write = |edit: &Edit| {
+            let secret = file.ends_with("secret.heckey");
+            folder.write(file, if secret { saying(SECRET, &good, edit) } else { saying(EVALUATION, &good, edit) });
+        };
+        assert_eq!(verify(&["--json"]).json()["stated"], true);
+        for (edit, said) in &edits {
+            write(edit);
+            // With a passphrase all that is said before the key is authenticated: its check comes before the comparison.
+            let said = if sealed && !said.starts_with("too large") { "" } else { said };
+            verify(&[]).error_with(&[file, said]);
+            verify(&client).error_with(&[file]);
+        }
+        write(&none);
+        if sealed {
+            verify(&[]).error_with(&["the passphrase is wrong, or the file was changed"]);
+        } else {
+            assert_eq!(verify(&["--json"]).json()["stated"], false, "nothing is stated");
+            assert!(verify(&[]).ok().stdout.contains("stated in the file  nothing"));
+        }
+        // As the first version was.
+        let mut first = good.clone();
+        first[8] = 1;
+        folder.write(file, first);
+        verify(&[]).error_with(&[file, "format version 1", "make the keys again with `hec keygen`"]);
+        folder.write(file, good);
+        verify(&[]).ok();
+    }
+    // Keys that hold by themselves need not serve a program.
+    folder.hec(&["compile", "small.onnx", "-o", "other.hec"]).ok();
+    folder.hec(&["verify", "keys/evaluation.heckeys", "--client", "other.hec"]).error_with(&["other parameters"]);
 }

@@ -1,6 +1,6 @@
 //! A secret key with the fingerprint of its evaluation keys, and its file.
 //!
-//! The file: `HECSKEY\0`, version (u32), fingerprint of the parameters (32 bytes), fingerprint of the evaluation keys (32 bytes), then
+//! The file begins as [`hec_protocol::preamble`] says; its own field is the fingerprint of the evaluation keys. After the preamble comes
 //! one byte: 0, and the key in the engine's format, with its checksum; or 1, memory in KiB, passes and lanes of Argon2id (u32 each), a
 //! salt (16 bytes), a nonce (24 bytes), and the same encrypted with XChaCha20-Poly1305, which authenticates all before it as well.
 
@@ -11,20 +11,17 @@ use std::path::Path;
 use argon2::{Algorithm, Argon2, Params, Version};
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
-use hec_ckks::adapter::CkksClient;
+use hec_ckks::adapter::{CkksClient, EvaluationKeys};
 use hec_ckks::{Context, SecretKey};
 use hec_ir::parameters::Parameters;
 use hec_ir::program::Contract;
-use hec_protocol::keys::{self, SECRET_MAGIC};
+use hec_protocol::keys;
+use hec_protocol::preamble::{LONGEST, SECRET};
 use hec_protocol::{Fingerprint, FormatError};
 use zeroize::Zeroizing;
 
 use crate::error::ClientError;
 
-const VERSION: u32 = 1;
-const WHAT: &str = "a secret key";
-/// Before the byte that says whether it is encrypted.
-const HEADER: usize = 8 + 4 + 32 + 32;
 const SALT: usize = 16;
 const NONCE: usize = 24;
 /// Memory in KiB, passes, lanes.
@@ -39,14 +36,19 @@ pub struct Key {
 }
 
 impl Key {
-    /// A fresh key. The evaluation keys that the contract asks for go to `evaluation`.
+    /// A fresh key. The evaluation keys that the contract asks for go to `evaluation`, with what `statement` says about their security.
     ///
     /// # Errors
-    /// If there is no randomness, or the writer refuses.
-    pub fn generate(contract: &Contract, evaluation: impl Write) -> Result<Self, ClientError> {
-        let client = CkksClient::generate(contract.parameters())?;
-        let made = client.evaluation_keys(contract.keys())?;
-        let fingerprint = keys::write(client.context(), &made, evaluation).map_err(FormatError::Io)?;
+    /// If there is no randomness, the statement fails or is too long, or the writer refuses.
+    pub fn generate<E: From<ClientError>>(
+        contract: &Contract,
+        evaluation: impl Write,
+        statement: impl FnOnce(&EvaluationKeys) -> Result<String, E>,
+    ) -> Result<Self, E> {
+        let client = CkksClient::generate(contract.parameters()).map_err(ClientError::from)?;
+        let made = client.evaluation_keys(contract.keys()).map_err(ClientError::from)?;
+        let written = keys::write(client.context(), &made, &statement(&made)?, evaluation);
+        let fingerprint = written.map_err(ClientError::from)?;
         Ok(Self { client, fingerprint })
     }
 
@@ -60,16 +62,14 @@ impl Key {
         self.fingerprint
     }
 
-    /// Writes the key to a new file that only its owner can read, encrypted if there is a passphrase.
+    /// Writes the key to a new file that only its owner can read, encrypted if there is a passphrase; `statement` is what the file says about
+    /// security, in the clear.
     ///
     /// # Errors
-    /// If there is a file of this name, or the operating system refuses.
-    pub fn write(&self, path: &Path, passphrase: Option<&str>) -> Result<(), ClientError> {
+    /// If there is a file of this name, the statement is too long, or the operating system refuses.
+    pub fn write(&self, path: &Path, statement: &str, passphrase: Option<&str>) -> Result<(), ClientError> {
         let context = self.client.context();
-        let mut bytes = SECRET_MAGIC.to_vec();
-        bytes.extend(VERSION.to_le_bytes());
-        bytes.extend(context.parameters().fingerprint());
-        bytes.extend(self.fingerprint.0);
+        let mut bytes = SECRET.bytes(context.parameters(), &self.fingerprint.0, statement)?;
         let secret = self.client.secret().to_bytes(context).map_err(hec_runtime::EngineError::new)?;
         let body = match passphrase {
             None => {
@@ -111,26 +111,14 @@ impl Key {
         let mut file = File::open(path).map_err(ClientError::io(path, "read"))?;
         check_permissions(path, &file)?;
         let context = Context::new(parameters);
-        // Two bits for each coefficient, and less than 2^12 of all else.
-        let limit = (parameters.ring_degree() / 4 + (1 << 12)) as u64;
+        // The preamble, two bits for each coefficient, and less than 2^12 of all else.
+        let limit = (LONGEST + parameters.ring_degree() / 4 + (1 << 12)) as u64;
         let mut bytes = Zeroizing::new(Vec::with_capacity(limit as usize));
         (&mut file).take(limit).read_to_end(&mut bytes).map_err(ClientError::io(path, "read"))?;
         let refuse = |error: FormatError| E::from(ClientError::from(error));
-        if !bytes.starts_with(SECRET_MAGIC) {
-            return Err(refuse(FormatError::Magic { expected: WHAT }));
-        }
-        let Some((header, rest)) = bytes.split_at_checked(HEADER) else {
-            return Err(refuse(FormatError::damaged("a header", "the end of the file")));
-        };
-        let version = header[8..12].iter().rev().fold(0, |v, &byte| v << 8 | u32::from(byte));
-        if version != VERSION {
-            return Err(refuse(FormatError::Version { what: WHAT, found: version, expected: VERSION }));
-        }
-        let print = |at: usize| Fingerprint::from_slice(&header[at..at + 32]).unwrap_or(Fingerprint([0; 32]));
-        let (expected, found) = (Fingerprint(*parameters.fingerprint()), print(12));
-        if found != expected {
-            return Err(refuse(FormatError::Parameters { expected, found }));
-        }
+        let mut rest = &bytes[..];
+        let (fingerprint, preamble) = SECRET.read(&mut rest).map_err(refuse)?;
+        preamble.check(parameters).map_err(refuse)?;
         let opened;
         let secret = match rest.split_first() {
             Some((0, secret)) => secret,
@@ -143,7 +131,7 @@ impl Key {
         };
         let value = |cause| refuse(FormatError::Value { what: "secret key".to_owned(), cause });
         let secret = SecretKey::from_bytes(&context, secret).map_err(value)?;
-        Ok(Self { client: CkksClient::new(context, secret), fingerprint: print(44) })
+        Ok(Self { client: CkksClient::new(context, secret), fingerprint: Fingerprint(fingerprint) })
     }
 }
 
@@ -212,4 +200,61 @@ fn check_permissions(path: &Path, file: &File) -> Result<(), ClientError> {
 #[cfg(not(unix))]
 fn check_permissions(_path: &Path, _file: &File) -> Result<(), ClientError> {
     Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "what fails here fails the test")]
+mod tests {
+    use hec_ir::parameters::{Literal, PrimeSearch, RingType, Security};
+
+    use super::*;
+
+    fn parameters(bits: u32) -> Parameters {
+        let moduli = vec![PrimeSearch::new(4).take(bits).unwrap()];
+        let (ring_type, security) = (RingType::Standard, Security::Bits128);
+        Parameters::insecure_for_tests(Literal { ring_type, log_n: 4, moduli, special_primes: vec![], security })
+            .unwrap()
+    }
+
+    #[test]
+    fn written_and_read_with_and_without_a_passphrase() {
+        let folder = tempfile::tempdir().unwrap();
+        let (own, path) = (parameters(30), folder.path().join("secret.heckey"));
+        let key = Key { client: CkksClient::generate(&own).unwrap(), fingerprint: Fingerprint([7; 32]) };
+        let secret = |key: &Key| key.client.secret().to_bytes(key.client.context()).unwrap();
+        let read_as = |parameters: &Parameters| {
+            Key::read::<ClientError>(&path, parameters, || Ok(Zeroizing::new("right".to_owned())))
+        };
+        for passphrase in [None, Some("right")] {
+            key.write(&path, "stated", passphrase).unwrap();
+            assert!(matches!(key.write(&path, "stated", passphrase), Err(ClientError::KeyExists { .. })));
+            let found = read_as(&own).unwrap();
+            assert_eq!((secret(&found), found.fingerprint()), (secret(&key), key.fingerprint()));
+            let other = read_as(&parameters(31));
+            assert!(matches!(other, Err(ClientError::Format(FormatError::Parameters { .. }))));
+
+            let good = fs::read(&path).unwrap();
+            // The first version, and the fingerprint of others.
+            for at in [8, 12] {
+                let mut bytes = good.clone();
+                bytes[at] ^= 3;
+                fs::write(&path, bytes).unwrap();
+                assert!(matches!(read_as(&own), Err(ClientError::Format(_))), "{at}");
+            }
+            // What is stated is authenticated as soon as there is a passphrase.
+            let (fields, preamble) = SECRET.read(&mut &*good).unwrap();
+            assert_eq!((fields, &*preamble.statement), (key.fingerprint.0, "stated"));
+            let at = good.windows(6).position(|part| part == b"stated").unwrap();
+            let mut bytes = good.clone();
+            bytes[at..at + 6].copy_from_slice(b"edited");
+            fs::write(&path, bytes).unwrap();
+            match passphrase {
+                None => drop(read_as(&own).unwrap()),
+                Some(_) => assert!(matches!(read_as(&own), Err(ClientError::Passphrase))),
+            }
+            fs::remove_file(&path).unwrap();
+        }
+        assert!(matches!(key.write(&path, &"x".repeat(LONGEST), None), Err(ClientError::Format(_))));
+        assert!(!path.exists());
+    }
 }

@@ -15,7 +15,8 @@ use prost::Message;
 
 use crate::error::FormatError;
 use crate::fingerprint::{Fingerprint, Hashing};
-use crate::keys::take;
+use crate::preamble::SECRET;
+use crate::read::{bounded, take};
 
 const MAGIC: &[u8; 8] = b"HECCTXT\0";
 const VERSION: u32 = 1;
@@ -151,7 +152,7 @@ struct HeaderMessage {
 impl Header {
     /// For ciphertexts of `samples` samples under this contract and key.
     pub fn new(direction: Direction, contract: &Contract, key: Fingerprint, samples: u64) -> Self {
-        let parameters = Fingerprint(*contract.parameters().fingerprint());
+        let parameters = Fingerprint::of(contract.parameters());
         Self { direction, parameters, program: Fingerprint(*contract.program()), key, samples }
     }
 
@@ -261,7 +262,7 @@ impl<R: Read> Reader<R> {
     pub fn new(from: R) -> Result<Self, FormatError> {
         let mut from = Hashing::new(from);
         let magic: [u8; 8] = take(&mut from)?;
-        if magic == *crate::keys::SECRET_MAGIC {
+        if magic == *SECRET.magic {
             return Err(FormatError::SecretKey);
         }
         if magic != *MAGIC {
@@ -269,7 +270,8 @@ impl<R: Read> Reader<R> {
         }
         let version = u32::from_le_bytes(take(&mut from)?);
         if version != VERSION {
-            return Err(FormatError::Version { what: WHAT, found: version, expected: VERSION });
+            let remedy = "write it again";
+            return Err(FormatError::Version { what: WHAT, found: version, expected: VERSION, remedy });
         }
         let content = frame(&mut from, HEADER, "a header", LONGEST_HEADER)?;
         let message = HeaderMessage::decode(&*content).map_err(|e| FormatError::damaged("a header", e))?;
@@ -343,13 +345,5 @@ fn frame(from: &mut impl Read, kind: u8, expected: &str, limit: u32) -> Result<V
     if found != kind {
         return Err(FormatError::damaged(expected, format!("a frame of kind {found}")));
     }
-    if length > limit {
-        return Err(FormatError::damaged(format!("{expected} of at most {limit} bytes"), format!("{length} bytes")));
-    }
-    let mut content = Vec::new();
-    let read = from.take(u64::from(length)).read_to_end(&mut content)?;
-    if read as u64 != u64::from(length) {
-        return Err(FormatError::damaged(format!("{expected} of {length} bytes"), format!("{read} bytes")));
-    }
-    Ok(content)
+    bounded(from, expected, length.into(), limit.into())
 }

@@ -22,7 +22,7 @@ pub enum FormatError {
     )]
     SecretKey,
     /// Written by a version that this one does not read.
-    #[error("format version {found} of {what} is not supported: this version reads {expected}; write it again")]
+    #[error("format version {found} of {what} is not supported: this version reads {expected}; {remedy}")]
     Version {
         /// What the file holds.
         what: &'static str,
@@ -30,6 +30,8 @@ pub enum FormatError {
         found: u32,
         /// The version that is read.
         expected: u32,
+        /// What to do.
+        remedy: &'static str,
     },
     /// It ends too early, or goes on where it should end.
     #[error("damaged: expected {expected}, found {found}")]
@@ -39,6 +41,9 @@ pub enum FormatError {
         /// What comes.
         found: String,
     },
+    /// What a file of keys says before the keys is refused.
+    #[error("what it says of its parameters does not hold: {0}")]
+    Preamble(String),
     /// Made for other parameters.
     #[error("made for other parameters (fingerprint {found}, expected {expected})")]
     Parameters {

@@ -4,11 +4,18 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::str::FromStr;
 
+use hec_ir::parameters::Parameters;
+
 /// A BLAKE3 digest: 64 hexadecimal digits in text.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fingerprint(pub [u8; 32]);
 
 impl Fingerprint {
+    /// Of parameters.
+    pub fn of(parameters: &Parameters) -> Self {
+        Self(*parameters.fingerprint())
+    }
+
     /// From 32 bytes; `None` if there are not as many.
     pub fn from_slice(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)

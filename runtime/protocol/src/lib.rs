@@ -3,6 +3,7 @@
 //! | module | answers |
 //! |---|---|
 //! | [`fingerprint`] | by what programs and keys are told apart |
+//! | [`preamble`] | what both files of keys begin with: their parameters, and what is stated about security |
 //! | [`keys`] | the file of evaluation keys |
 //! | [`ciphertexts`] | the file of ciphertexts, batch after batch, and what each ciphertext is checked for |
 //! | `inference` | the messages and services of the Open Inference Protocol, version 2 (feature `grpc`) |
@@ -16,6 +17,8 @@ pub mod ciphertexts;
 mod error;
 pub mod fingerprint;
 pub mod keys;
+pub mod preamble;
+mod read;
 #[cfg(feature = "grpc")]
 pub mod tensors;
 

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use hec_ckks::adapter::EvaluationKeys;
+use hec_protocol::preamble::EVALUATION;
 use hec_protocol::{Fingerprint, FormatError, keys};
 use tonic::Status;
 
@@ -115,7 +116,7 @@ impl Store {
     /// `RESOURCE_EXHAUSTED` beyond the limits, `ABORTED` while another upload of the same keys goes on.
     pub fn upload(&self, client: &str, fingerprint: Fingerprint, total: u64) -> Result<Upload<'_>, Status> {
         let limit = self.limits.key;
-        if total > limit || total < keys::HEADER as u64 {
+        if total > limit || total < EVALUATION.header() as u64 {
             return Err(Status::resource_exhausted(format!(
                 "a file of {total} bytes of keys: expected at most {limit}"
             )));
@@ -386,7 +387,7 @@ impl Upload<'_> {
             file.sync_all().map_err(io)?;
             file.seek(SeekFrom::Start(0)).map_err(io)?;
             let mut reader = BufReader::with_capacity(1 << 20, &file);
-            let parameters = keys::header(&mut reader).map_err(refused)?;
+            let parameters = EVALUATION.read(&mut reader).map_err(refused)?.1.fingerprint;
             let context = models.context(parameters).ok_or_else(|| unknown_parameters(parameters))?;
             reader.seek(SeekFrom::Start(0)).map_err(io)?;
             let (keys, found) = keys::read(&context, reader).map_err(refused)?;
@@ -402,7 +403,7 @@ impl Upload<'_> {
             let bytes =
                 self.store.state().partial.get_mut(&fingerprint).map(|partial| std::mem::take(&mut partial.bytes));
             let bytes = bytes.unwrap_or_default();
-            let parameters = keys::header(&mut &*bytes).map_err(refused)?;
+            let parameters = EVALUATION.read(&mut &*bytes).map_err(refused)?.1.fingerprint;
             let context = models.context(parameters).ok_or_else(|| unknown_parameters(parameters))?;
             let (keys, found) = keys::read(&context, &*bytes).map_err(refused)?;
             same(fingerprint, found)?;

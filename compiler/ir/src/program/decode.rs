@@ -101,12 +101,26 @@ fn invalid(text: impl Into<String>) -> ProgramError {
 }
 
 pub(super) fn parameters(stored: wire::Parameters) -> Result<Parameters, ProgramError> {
+    Ok(Parameters::new(literal(stored)?)?)
+}
+
+impl Literal {
+    /// Reads the bytes of [`Literal::to_bytes`]. Only [`Parameters::new`] checks what they say.
+    ///
+    /// # Errors
+    /// [`ProgramError::Invalid`]: no such message, or a level or ring that is not known.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ProgramError> {
+        literal(wire::Parameters::decode(bytes).map_err(|e| invalid(e.to_string()))?)
+    }
+}
+
+fn literal(stored: wire::Parameters) -> Result<Literal, ProgramError> {
     let security = Security::from_bits(stored.security)
         .ok_or_else(|| invalid(format!("security level {} is not 128, 192 or 256", stored.security)))?;
     let ring_type = RingType::from_name(&stored.ring_type)
         .ok_or_else(|| invalid(format!("unknown ring type \"{}\"", stored.ring_type)))?;
     let wire::Parameters { log_n, moduli, special_primes, .. } = stored;
-    Ok(Parameters::new(Literal { ring_type, log_n, moduli, special_primes, security })?)
+    Ok(Literal { ring_type, log_n, moduli, special_primes, security })
 }
 
 pub(super) fn graph<D: Dialect>(

@@ -74,6 +74,13 @@ pub(super) fn normalisation((name, own): (&String, &Normalisation)) -> wire::Nor
     wire::Normalisation { name: name.clone(), offset: own.offset.clone(), divisor: own.divisor.clone() }
 }
 
+impl Literal {
+    /// The bytes that a program file has of them.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        parameters(self).encode_to_vec()
+    }
+}
+
 pub(super) fn parameters(literal: &Literal) -> wire::Parameters {
     wire::Parameters {
         ring_type: literal.ring_type.name().to_owned(),
