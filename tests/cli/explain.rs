@@ -30,7 +30,7 @@ fn a_model_and_its_program_are_explained() {
             assert!(!page.contains(part), "{part:?}");
         }
     }
-    assert!(text(&folder, "small.html").contains("precision predicted"));
+    assert!(text(&folder, "small.html").contains("precision expected"));
     folder.hec(&["explain", "small.onnx", "-o", "again.html"]).ok();
     assert!(folder.read("again.html") == folder.read("small.html"), "two pages of one model differ");
 }
