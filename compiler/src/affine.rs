@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hec_ir::graph::TypeError;
 use hec_ir::matrix::{Block, BlockMatrix};
 use hec_ir::tensor::{
-    self, Binary, Effort, Op, Operation, Pool, Pooling, Reduce, Reduction, Tensor, TensorType, Unary,
+    self, Binary, CumulativeSum, Effort, Op, Operation, Pool, Pooling, Reduce, Reduction, Tensor, TensorType, Unary,
 };
 
 /// `y = M x + b` on row-major flattened tensors.
@@ -63,6 +63,7 @@ pub fn of_operation(op: &Op, operands: &[Operand]) -> Result<Option<AffineMap>, 
         (Op::Reduce(reduce), _) if matches!(reduce.reduction, Reduction::Sum | Reduction::Mean) => {
             Some(sum_or_mean(reduce, x)?)
         }
+        (Op::CumulativeSum(sum), _) => cumulative_sum(sum, x)?,
         (Op::Unary(Unary::Neg), _) => Some(scaled(x, |_| -1.0, |_| 0.0)),
         (Op::Binary(binary), [a, b]) => elementwise(*binary, *a, *b)?,
         (op, operands) if moves(op, operands) => Some(
@@ -260,46 +261,69 @@ fn convolution(conv: &tensor::Conv, x: &TensorType, w: &Tensor, bias: Option<&Te
 fn average_pool(pool: &Pool, x: &TensorType) -> Result<AffineMap, TypeError> {
     let out = pool.infer(&[x])?;
     let (space, positions) = (&x.shape[2..], &out.shape[2..]);
-    let (in_size, out_size) = (space.iter().product::<usize>(), positions.iter().product::<usize>());
+    let in_size = space.iter().product::<usize>();
     let taps = tensor::tap_list(&pool.kernel);
     let reads = pool.window.reads(space, positions, &taps);
     let divisors = pool.divisors(space, positions);
-    let mut shared: BTreeMap<(usize, u64), Arc<[f64]>> = BTreeMap::new();
-    let mut blocks = Vec::new();
+    let mut rows = Vec::with_capacity(out.elements());
     for plane in 0..x.shape[0] * x.shape[1] {
-        for (position, read) in reads.chunks_exact(taps.len().max(1)).enumerate() {
-            let cols: Arc<[u32]> = read.iter().flatten().map(|at| (plane * in_size + at) as u32).collect();
-            let weight = divisors[position].recip();
-            let weights =
-                shared.entry((cols.len(), weight.to_bits())).or_insert_with(|| vec![weight; cols.len()].into());
-            let row = (plane * out_size + position) as u32;
-            blocks.push(Block { rows: [row].into(), cols, weights: weights.clone() });
+        for (read, divisor) in reads.chunks_exact(taps.len().max(1)).zip(&divisors) {
+            let cols = read.iter().flatten().map(|at| (plane * in_size + at) as u32).collect();
+            rows.push((cols, divisor.recip()));
         }
     }
-    let rows = out.elements();
-    Ok(AffineMap { matrix: checked(rows, x.elements(), blocks)?, bias: vec![0.0; rows], free: false })
+    sums(rows, x.elements())
 }
 
 /// Sums over axes: elements that agree on the kept axes go to one row.
 fn sum_or_mean(reduce: &Reduce, x: &TensorType) -> Result<AffineMap, TypeError> {
     let out = reduce.infer(&[x])?;
-    let rows = out.elements();
-    let mut columns: Vec<Vec<u32>> = vec![Vec::new(); rows];
+    let mut columns: Vec<Vec<u32>> = vec![Vec::new(); out.elements()];
     for (col, index) in ndarray::indices(ndarray::IxDyn(&x.shape)).into_iter().enumerate() {
         let kept = (0..x.shape.len()).filter(|axis| !reduce.axes.contains(axis));
         let row = kept.fold(0, |row, axis| row * x.shape[axis] + ndarray::Dimension::slice(&index)[axis]);
         columns[row].push(col as u32);
     }
-    let count = columns.first().map_or(1, Vec::len);
-    let weights: Arc<[f64]> =
-        vec![if reduce.reduction == Reduction::Mean { 1.0 / count as f64 } else { 1.0 }; count].into();
-    let block = |(row, cols): (usize, Vec<u32>)| Block {
-        rows: [row as u32].into(),
-        cols: cols.into(),
-        weights: weights.clone(),
+    let row = |cols: Vec<u32>| {
+        let weight = if reduce.reduction == Reduction::Mean { 1.0 / cols.len() as f64 } else { 1.0 };
+        (cols, weight)
     };
-    let blocks = columns.into_iter().enumerate().map(block).collect();
-    Ok(AffineMap { matrix: checked(rows, x.elements(), blocks)?, bias: vec![0.0; rows], free: false })
+    sums(columns.into_iter().map(row).collect(), x.elements())
+}
+
+/// Terms of running sums that are written out. An axis of `n` elements has `n (n + 1) / 2` for each lane.
+const MAX_TERMS: usize = 1 << 24;
+
+/// Running sums: an element's row reads what lies between it and one end of the axis. `None` if there are too many terms.
+fn cumulative_sum(sum: &CumulativeSum, x: &TensorType) -> Result<Option<AffineMap>, TypeError> {
+    sum.infer(&[x])?;
+    let (elements, size) = (x.elements(), x.shape[sum.axis]);
+    if elements.checked_mul(size + 1).is_none_or(|twice| twice / 2 > MAX_TERMS) {
+        return Ok(None);
+    }
+    let stride: usize = x.shape[sum.axis + 1..].iter().product();
+    let row = |element: usize| {
+        let at = element / stride % size;
+        let read = match sum.reverse {
+            false => 0..at + usize::from(!sum.exclusive),
+            true => at + usize::from(sum.exclusive)..size,
+        };
+        let first = element - at * stride;
+        (read.map(|at| (first + at * stride) as u32).collect(), 1.0)
+    };
+    sums((0..elements).map(row).collect(), elements).map(Some)
+}
+
+/// Rows that are sums of columns, each times one weight. Rows of as many columns and the same weight share their weights.
+fn sums(rows: Vec<(Vec<u32>, f64)>, cols: usize) -> Result<AffineMap, TypeError> {
+    let bias = vec![0.0; rows.len()];
+    let mut shared: BTreeMap<(usize, u64), Arc<[f64]>> = BTreeMap::new();
+    let block = |(row, (cols, weight)): (usize, (Vec<u32>, f64))| {
+        let weights = shared.entry((cols.len(), weight.to_bits())).or_insert_with(|| vec![weight; cols.len()].into());
+        Block { rows: [row as u32].into(), weights: weights.clone(), cols: cols.into() }
+    };
+    let blocks = rows.into_iter().enumerate().filter(|(_, (cols, _))| !cols.is_empty()).map(block).collect();
+    Ok(AffineMap { matrix: checked(bias.len(), cols, blocks)?, bias, free: false })
 }
 
 /// `x * scale(i) + shift(i)` for each element `i`.

@@ -307,6 +307,7 @@ pub(crate) fn why_not(op: &Op) -> &'static str {
             "rounds values or compares them with 0, which encrypted arithmetic cannot: move it behind the last layer, where the \
              client computes it after decryption, or run the model with --backend plain"
         }
+        Op::CumulativeSum(_) => "has too many terms: take a shorter axis, or run the model with --backend plain",
         Op::Conv(_) => "of two encrypted values is not supported: make one operand a constant",
         Op::Input(_)
         | Op::Constant(_)

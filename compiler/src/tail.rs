@@ -220,7 +220,7 @@ pub(crate) fn is_arithmetic(node: &Node<Tensors>, constant: &dyn Fn(usize) -> bo
         Op::Where(_) => constant(0),
         Op::Binary(_) | Op::Composite(_) | Op::Softmax(_) | Op::ArgMax(_) => false,
         Op::Input(_) | Op::Constant(_) | Op::Unsupported(_) | Op::Polynomial(_) | Op::Chebyshev(_) => true,
-        Op::Conv(_) | Op::MatMul(_) | Op::Affine(_) => true,
+        Op::Conv(_) | Op::MatMul(_) | Op::Affine(_) | Op::CumulativeSum(_) => true,
         Op::Cast(_)
         | Op::Reshape(_)
         | Op::Transpose(_)

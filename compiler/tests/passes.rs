@@ -7,7 +7,7 @@ mod common;
 use common::{Model, distance, evaluate};
 use hec_compiler::{lower, passes, ranges};
 use hec_ir::tensor::{
-    Binary, Cast, Constant, Element, MatMul, Op, Reshape, Tensor, TensorGraph, Transpose, Unary, Where,
+    Binary, Cast, Constant, CumulativeSum, Element, MatMul, Op, Reshape, Tensor, TensorGraph, Transpose, Unary, Where,
 };
 
 /// What `pass` makes of `graph`, after checking that a random sample gives the same result.
@@ -273,6 +273,24 @@ fn two_encrypted_matrices_are_multiplied() {
       %1 = square %0 : slots[6]  // norm
       %2 = combine %1 {matrix=<1x6, 6 weights 6e70d412>, bias=[0.0]} : slots[1]  // norm
       output output %2
+    "#);
+}
+
+#[test]
+fn running_sums_are_linear() {
+    for (axis, exclusive, reverse) in [(0, false, false), (1, true, false), (2, false, true), (1, true, true)] {
+        let mut m = Model::new();
+        let x = m.input("x", &[2, 3, 4]);
+        let y = m.push("sum", CumulativeSum { axis, exclusive, reverse }, &[x]);
+        lowered(&m.finish(y));
+    }
+    let mut m = Model::new();
+    let x = m.input("x", &[1 << 13]);
+    let y = m.push("sum", CumulativeSum { axis: 0, exclusive: false, reverse: false }, &[x]);
+    let refusal = lower(&m.finish(y)).expect_err("too many terms");
+    insta::assert_snapshot!(refusal, @r#"
+    1 of the model's nodes cannot be computed on encrypted data:
+      node "sum": cumulative_sum has too many terms: take a shorter axis, or run the model with --backend plain
     "#);
 }
 

@@ -112,8 +112,8 @@ impl Blinding {
         let mut orders = BTreeMap::new();
         let mut random = ChaCha20Rng::from_seed(*fresh_key()?);
         for (number, (exchange, round)) in program.exchanges().iter().zip(program.rounds()).enumerate() {
-            let lengths = exchange.operands.iter().map(|operand| &operand.layout);
-            let layouts: Vec<&Layout> = lengths.chain(exchange.results.iter().map(|reply| &reply.layout)).collect();
+            let operands = exchange.operands.iter().map(|operand| &operand.layout);
+            let layouts: Vec<&Layout> = operands.chain(exchange.results.iter().map(|reply| &reply.layout)).collect();
             if round.is_elementwise()
                 && let [Layout::Batch { .. }, Layout::Batch { .. }] = layouts[..]
                 && rounds.contains_key(&number)

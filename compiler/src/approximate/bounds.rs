@@ -131,7 +131,8 @@ fn of_node(graph: &TensorGraph, node: &Node<Tensors>, operands: &[&Interval], in
         | Op::Slice(_)
         | Op::Gather(_)
         | Op::Concat(_)
-        | Op::Pad(_) => rising(),
+        | Op::Pad(_)
+        | Op::CumulativeSum(_) => rising(),
         op @ (Op::Unary(_) | Op::Composite(_) | Op::Binary(_) | Op::Cast(_)) => {
             let function = op.function()?;
             let [x] = operands else { return None };

@@ -7,7 +7,7 @@ use crate::Scale;
 use crate::graph::{Node, Value};
 use crate::slots::Layout;
 use crate::tensor::{
-    Binary, Composite, Constant, Effort, Op, Reduction, Step, Tensor, TensorGraph, Tensors, Unary, tap_list,
+    Binary, Composite, Constant, Effort, Op, Reduction, Step, Tensor, TensorGraph, TensorType, Tensors, Unary, tap_list,
 };
 
 /// One round with the client: it decrypts the function's inputs, computes the function, and encrypts its outputs.
@@ -146,6 +146,14 @@ impl Trace<'_> {
         }
     }
 
+    /// One group for all elements of the result, and of the operand.
+    fn joined(&mut self, node: &Node<Tensors>, ty: &TensorType) -> Option<Vec<u32>> {
+        let groups = self.groups(node, 0)?;
+        let first = *groups.first()?;
+        let all = groups.iter().fold(first, |a, &b| self.join(a, b));
+        Some(vec![all; ty.elements()])
+    }
+
     /// `None` if the operation does not commute with factors.
     fn node(&mut self, node: &Node<Tensors>) -> Option<Known> {
         let ty = node.ty().known()?;
@@ -181,12 +189,8 @@ impl Trace<'_> {
                 }
                 results
             }
-            Op::Reduce(reduce) if reduce.reduction != Reduction::Product => {
-                let groups = self.groups(node, 0)?;
-                let first = *groups.first()?;
-                let all = groups.iter().fold(first, |a, &b| self.join(a, b));
-                vec![all; ty.elements()]
-            }
+            Op::Reduce(reduce) if reduce.reduction != Reduction::Product => self.joined(node, ty)?,
+            Op::CumulativeSum(_) => self.joined(node, ty)?,
             Op::Binary(binary) => {
                 let (a, b) = (self.groups(node, 0), self.groups(node, 1));
                 match (binary, a, b) {
@@ -308,7 +312,7 @@ fn is_homogeneous(function: &Composite) -> bool {
 mod tests {
     use super::*;
     use crate::Builder;
-    use crate::tensor::{Element, Input, Pool, Pooling, TensorType, Window};
+    use crate::tensor::{Element, Input, Pool, Pooling, Window};
 
     #[test]
     fn which_functions_commute_with_factors() {

@@ -13,6 +13,7 @@ mod composite;
 mod consequence;
 mod conv;
 mod convert;
+mod cumulative_sum;
 mod elementwise;
 mod erf;
 mod join;
@@ -34,6 +35,7 @@ pub use chebyshev::Chebyshev;
 pub use composite::{Composite, MAX_STEPS, Step};
 pub use conv::{Conv, Window, tap_list};
 pub use convert::{Cast, Softmax};
+pub use cumulative_sum::CumulativeSum;
 pub use elementwise::{Binary, Polynomial};
 pub use join::{Concat, Pad};
 pub use matmul::MatMul;
@@ -176,6 +178,8 @@ operations! {
     Reduce,
     /// The position of the largest element along an axis.
     ArgMax,
+    /// Running sums along an axis.
+    CumulativeSum,
     /// `e^x / sum(e^x)` along an axis.
     Softmax,
     /// Another element type.

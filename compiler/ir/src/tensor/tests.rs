@@ -22,6 +22,7 @@ fn every_operation() -> Vec<Op> {
         Unary::LeakyRelu { alpha: 0.25 }.into(),
         Composite::parse("x x clip(-inf,0.5) mul").unwrap().into(),
         ArgMax { axis: 1, keep: true, last: false }.into(),
+        CumulativeSum { axis: 1, exclusive: true, reverse: false }.into(),
         Binary::Less.into(),
         Polynomial::square().into(),
         Chebyshev { coefficients: [0.5, 0.0, 1.5].into() }.into(),

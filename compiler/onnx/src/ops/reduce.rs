@@ -1,8 +1,8 @@
 use hec_ir::Value;
-use hec_ir::tensor::{Binary, Reduce, Reduction, Reshape, Softmax, Unary};
+use hec_ir::tensor::{Binary, CumulativeSum, Reduce, Reduction, Reshape, Softmax, Unary};
 
 use super::Results;
-use crate::call::{Call, Problem, axes, axis};
+use crate::call::{Call, Problem, axes, axis, invalid};
 
 /// The axes are an attribute before opset `since`.
 pub(super) fn reduce(call: &mut Call<'_>, reduction: Reduction, since: i64) -> Results {
@@ -62,6 +62,15 @@ fn reduced(call: &mut Call<'_>, x: Value, reduction: Reduction, since: i64) -> R
     let rank = ty.shape.len();
     let axes = if named.is_empty() { (0..rank).collect() } else { axes(&named, rank)? };
     Ok(vec![call.push(Reduce { reduction, axes, keep }, &[x])?])
+}
+
+pub(super) fn cumulative_sum(call: &mut Call<'_>) -> Results {
+    let x = call.operand(0)?;
+    let rank = call.ty(x)?.shape.len();
+    let Some(named) = call.number(1, "axis")? else { return invalid("its axis is missing") };
+    let axis = axis(named as i64, rank)?;
+    let (exclusive, reverse) = (call.flag("exclusive", false)?, call.flag("reverse", false)?);
+    Ok(vec![call.push(CumulativeSum { axis, exclusive, reverse }, &[x])?])
 }
 
 pub(super) fn softmax(call: &mut Call<'_>) -> Results {
@@ -134,6 +143,16 @@ mod tests {
         assert_eq!(model(18, "ReduceSumSquare", &["x", "last"]).run(&X), [14.0, 77.0]);
         let squares = model(18, "ReduceSumSquare", &["x"]).int("noop_with_empty_axes", 1);
         assert_eq!(squares.run(&X), X.map(|x| x * x));
+    }
+
+    #[test]
+    fn running_sums() {
+        let sum = |operands: &[&str]| model(14, "CumSum", operands);
+        assert_eq!(sum(&["x", "last"]).run(&X), [1.0, 3.0, 6.0, 4.0, 9.0, 15.0]);
+        assert_eq!(sum(&["x", "last"]).int("exclusive", 1).run(&X), [0.0, 1.0, 3.0, 0.0, 4.0, 9.0]);
+        assert_eq!(sum(&["x", "last"]).int("reverse", 1).run(&X), [6.0, 5.0, 3.0, 15.0, 11.0, 6.0]);
+        insta::assert_snapshot!(sum(&["x"]).error(), @r#"node "CumSum_0" (CumSum): its axis is missing"#);
+        insta::assert_snapshot!(sum(&["x", "x"]).unsupported(), @"CumSum_0 (CumSum, result 0): its axis must be known, but it depends on the input or on too many elements: export the model with fixed shapes");
     }
 
     #[test]

@@ -173,6 +173,24 @@ pub(super) fn position(call: &mut Call<'_>, smallest: bool) -> Results {
     Ok(vec![call.push(ArgMax { axis, keep, last }, &[x])?])
 }
 
+/// The upper or the lower triangle of matrices. The rest becomes 0, even where it is no number.
+pub(super) fn triangle(call: &mut Call<'_>) -> Results {
+    let x = call.operand(0)?;
+    let ty = call.ty(x)?;
+    let [.., rows, cols] = ty.shape[..] else { return invalid(format!("expected matrices, found {ty}")) };
+    let (upper, diagonal) = (call.flag("upper", true)?, call.number(1, "diagonal")?.unwrap_or(0.0));
+    let count = rows.saturating_mul(cols);
+    call.spend(count)?;
+    let kept = |at: usize| {
+        let above = (at % cols) as f64 - (at / cols) as f64;
+        f64::from(if upper { above >= diagonal } else { above <= diagonal })
+    };
+    let mask = Tensor::from_values(Element::Bool, &[rows, cols], (0..count).map(kept).collect());
+    let mask = call.literal(mask.map_err(|e| Problem::Invalid(e.0))?)?;
+    let zero = call.scalar(ty.element, 0.0)?;
+    Ok(vec![call.push(Where, &[mask, x, zero])?])
+}
+
 #[cfg(test)]
 mod tests {
     use crate::build::Model;
@@ -247,6 +265,22 @@ mod tests {
         assert_eq!((columns.shape(), columns.run(&[1.0, 0.0])), (vec![3, 1, 2], vec![2.0, 1.0, 4.0, 3.0, 6.0, 5.0]));
         let real = Model::new(13).input("x", &["n", "2"]).floats("t", &[1], &[1.0]).node("Gather", &["t", "x"], &["y"]);
         insta::assert_snapshot!(real.error(), @r#"node "Gather_0" (Gather): expected integers as its indices, found f32[1, 2]"#);
+    }
+
+    #[test]
+    fn triangles() {
+        let model = |operands: &[&str]| {
+            let model = Model::new(14).input("x", &["n", "2", "3"]).integers("k", &[], &[-1]);
+            model.node("Trilu", operands, &["y"])
+        };
+        assert_eq!(model(&["x"]).run(&X), [1.0, 2.0, 3.0, 0.0, 5.0, 6.0]);
+        assert_eq!(model(&["x"]).int("upper", 0).run(&X), [1.0, 0.0, 0.0, 4.0, 5.0, 0.0]);
+        assert_eq!(model(&["x", "k"]).run(&X), X);
+        assert_eq!(model(&["x", "k"]).int("upper", 0).run(&X), [0.0, 0.0, 0.0, 4.0, 0.0, 0.0]);
+        let infinite = [1.0, 2.0, 3.0, f64::INFINITY, 5.0, 6.0];
+        assert_eq!(model(&["x"]).run(&infinite), [1.0, 2.0, 3.0, 0.0, 5.0, 6.0]);
+        let vector = Model::new(14).input("x", &["n"]).node("Trilu", &["x"], &["y"]);
+        insta::assert_snapshot!(vector.error(), @r#"node "Trilu_0" (Trilu): expected matrices, found f32[1]"#);
     }
 
     #[test]
