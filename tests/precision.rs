@@ -202,7 +202,9 @@ fn broken_promises_are_found() {
     assert!(error.contains("adds an error of"), "{error}");
     let error = with_profile(&model.program, |seen| seen.worst = f64::NAN).unwrap_err().to_string();
     assert!(error.contains("no number"), "{error}");
-    let program = with_profile(&model.program, |seen| seen.worst *= 1e-3).unwrap();
+    let error = with_profile(&model.program, |seen| seen.worst = 0.0).unwrap_err().to_string();
+    assert!(error.contains("adds an error of"), "{error}");
+    let program = with_profile(&model.program, |seen| seen.worst = 0.2 * seen.error).unwrap();
     let broken = checked(&Model { program, inputs: model.inputs.clone(), planned: model.planned });
     assert!(broken.iter().filter(|own| !own.output).all(|own| !own.holds()), "{broken:?}");
 

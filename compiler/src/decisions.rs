@@ -1,6 +1,7 @@
 use std::fmt;
 
 use hec_ir::Program;
+use hec_ir::ckks::noise::bits;
 use hec_ir::ckks::{self, Ckks, OpCounts};
 use hec_ir::graph::{Dialect, Origin};
 use hec_ir::parameters::{Ring, RingType, TABLE_NAME, max_log_qp};
@@ -252,7 +253,7 @@ impl PackedDecision {
 pub(crate) fn precisions(graph: &SlotGraph, ranges: &Ranges, errors: &[f64]) -> Vec<(Origin, f64)> {
     let mut found: Vec<(Origin, f64)> = Vec::new();
     for ((value, node), &error) in graph.nodes().zip(errors).filter(|(_, error)| **error > 0.0) {
-        let bits = (ranges.typical(value) / (6.0 * error)).log2();
+        let bits = bits(ranges.typical(value), error);
         match found.iter_mut().find(|(origin, _)| origin == node.origin()) {
             Some((_, last)) => *last = bits,
             None => found.push((node.origin().clone(), bits)),

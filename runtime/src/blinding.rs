@@ -41,8 +41,7 @@ impl Factors {
         random.set_stream(u64::from(group));
         std::iter::repeat_with(move || {
             let uniform = (random.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
-            let factor = (uniform * f64::from(Blind::BITS)).exp2();
-            if inverse { factor.recip() } else { factor }
+            Blind::factor(uniform, inverse)
         })
     }
 }

@@ -105,7 +105,7 @@ struct OneSample<'a, B> {
     observe: &'a mut dyn FnMut(Value, &[f64]),
     /// What the client has computed, by round and name.
     answers: BTreeMap<(usize, String), Vec<f64>>,
-    /// The random factors of each round, by group.
+    /// What the random factors of each round are made of, by group.
     factors: BTreeMap<usize, Vec<f64>>,
 }
 
@@ -146,14 +146,9 @@ impl<B: FnMut() -> u64> Surroundings for OneSample<'_, B> {
     fn factors(&mut self, blind: &Blind) -> Option<Vec<f64>> {
         let errors = self.errors.as_mut()?;
         let groups = self.evaluation.groups.get(blind.round)?.as_ref()?;
-        let drawn = self.factors.entry(blind.round).or_insert_with(|| {
-            let draw = |_| (errors.uniform() * f64::from(Blind::BITS)).exp2();
-            (0..groups.count).map(draw).collect()
-        });
-        let factor = |&group: &u32| {
-            let factor = drawn.get(group as usize).copied().unwrap_or(1.0);
-            if blind.inverse { factor.recip() } else { factor }
-        };
+        let drawn =
+            self.factors.entry(blind.round).or_insert_with(|| (0..groups.count).map(|_| errors.uniform()).collect());
+        let factor = |&group: &u32| Blind::factor(drawn.get(group as usize).copied().unwrap_or(0.0), blind.inverse);
         let values: Vec<f64> = groups.of.get(&blind.port)?.iter().map(factor).collect();
         Some(blind.layout.spread(&values))
     }

@@ -1,8 +1,9 @@
 use hec_ir::Scale;
+use hec_ir::ckks::noise::DEVIATIONS;
 use hec_ir::graph::{Origin, Value};
 use hec_ir::matrix::BlockShape;
 use hec_ir::parameters::MAX_PRIME_BITS;
-use hec_ir::program::{DEVIATIONS, OutputNoise, Sharing};
+use hec_ir::program::{OutputNoise, Sharing};
 use hec_ir::slots::{self, SlotGraph};
 
 use super::worst::{Growth, Worst};

@@ -24,6 +24,14 @@
 
 use crate::parameters::{ERROR_STD, Parameters, Ring, RingType};
 
+/// How many standard deviations of its error a value is taken to be off at most.
+pub const DEVIATIONS: f64 = 6.0;
+
+/// Bits of precision: log2 of the range over [`DEVIATIONS`] standard deviations of the error.
+pub fn bits(range: f64, deviation: f64) -> f64 {
+    (range / (DEVIATIONS * deviation)).log2()
+}
+
 /// From coefficients to slots: the standard deviation of the real part of a slot, given that of the coefficients.
 ///
 /// In the standard ring a slot is a complex number, and half the variance falls to the real part: `std sqrt(N/2) / scale`. The

@@ -20,6 +20,7 @@
 use std::collections::BTreeMap;
 
 use super::errors::added;
+use super::noise;
 use super::{Circuit, Op};
 use crate::graph::{Origin, Value};
 use crate::parameters::{Parameters, RingType};
@@ -28,8 +29,6 @@ use crate::parameters::{Parameters, RingType};
 pub const NOISE_FAILURE: f64 = 1.0 / (1u64 << 30) as f64;
 /// Messages may be so much larger than those of the calibration samples.
 pub const MESSAGE_MARGIN: f64 = 2.0;
-/// Expected bits are those of an error of so many standard deviations.
-pub const EXPECTED_DEVIATIONS: f64 = 6.0;
 /// Probabilities below this are not told apart: log2.
 const LEAST_LOG2: f64 = -128.0;
 /// An error that was seen may be this much smaller than what the operation itself adds: it was seen on few samples.
@@ -87,8 +86,9 @@ impl Profile {
         }
         for ((_, node), seen) in circuit.nodes().zip(&self.values) {
             let own = added(circuit, node).map_or(0.0, |added| added.mean_variance(circuit.context()).sqrt());
-            if seen.error < SMALLEST_SHARE * own {
-                let (origin, found) = (node.origin().as_str().escape_debug(), seen.error);
+            let found = seen.error.min(seen.worst);
+            if found < SMALLEST_SHARE * own {
+                let origin = node.origin().as_str().escape_debug();
                 return Err(format!("node \"{origin}\" adds an error of {own:.2e}, but {found:.2e} is stated"));
             }
         }
@@ -122,9 +122,9 @@ pub struct Promise {
 }
 
 impl Promise {
-    /// log2 of the range over [`EXPECTED_DEVIATIONS`] standard deviations of the error.
+    /// [`noise::bits`] of the range and the error.
     pub fn expected_bits(&self) -> f64 {
-        (self.range / (EXPECTED_DEVIATIONS * self.error)).log2()
+        noise::bits(self.range, self.error)
     }
 
     /// log2 of the range over the bound.

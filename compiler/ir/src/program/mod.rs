@@ -15,7 +15,7 @@ mod wire;
 
 pub use contract::{Contract, EncryptedOutput, PrivateInput};
 pub use round::{Exchange, Groups, Reply, Round};
-pub use sharing::{DEFAULT_SHARING_BITS, DEVIATIONS, Noise, OutputNoise, SHARING_BITS, Sharing};
+pub use sharing::{DEFAULT_SHARING_BITS, Noise, OutputNoise, SHARING_BITS, Sharing};
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -15,9 +15,7 @@
 //! the application-aware model of Alexandru, Al Badawi, Micciancio and Polyakov (eprint 2024/203).
 
 use super::ProgramError;
-
-/// How many standard deviations of its error a value is taken to be off at most.
-pub const DEVIATIONS: f64 = 6.0;
+use crate::ckks::noise::{self, DEVIATIONS};
 
 /// Statistical security of shared decryptions where nothing else is asked for, in bits: the least that OpenFHE's documentation of
 /// noise flooding recommends.
@@ -50,7 +48,7 @@ pub struct OutputNoise {
 impl OutputNoise {
     /// Bits of precision with so much noise on top.
     pub fn precision(&self, added: f64) -> f64 {
-        (self.range / (DEVIATIONS * self.deviation.hypot(added))).log2()
+        noise::bits(self.range, self.deviation.hypot(added))
     }
 }
 

@@ -76,6 +76,12 @@ impl Blind {
     /// Factors lie between 1 and 2 to this power, evenly by their logarithm.
     pub const BITS: i32 = 6;
 
+    /// The factor for a number that is drawn evenly from 0 to 1, or its reciprocal.
+    pub fn factor(uniform: f64, inverse: bool) -> f64 {
+        let factor = (uniform * f64::from(Self::BITS)).exp2();
+        if inverse { factor.recip() } else { factor }
+    }
+
     /// No factor is larger.
     pub fn largest_factor() -> f64 {
         f64::from(Self::BITS).exp2()
