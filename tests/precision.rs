@@ -174,8 +174,9 @@ fn the_simulator_draws_what_encryption_adds_to_every_model() {
     const CLIENT: [&str; 4] =
         ["classical-mnist", "classical-fashion-mnist", "mobilenet-fashion-mnist", "resnet20-cifar10"];
     let each = |name: &str, layout: LayoutChoice, activations: Activations| {
-        let count = if layout == LayoutChoice::Packed { 8 } else { 256 };
-        let model = images(name, count, Options { layout, activations, ..Options::default() });
+        // Precision as on the command line.
+        let (count, precision) = if layout == LayoutChoice::Packed { (8, 12.5) } else { (256, 10.0) };
+        let model = images(name, count, Options { layout, activations, precision, ..Options::default() });
         // The median of 80 sizes is known to a fifth.
         distributed_alike(&format!("{name}, {layout:?}"), &model, 1, (1.8, 80.0));
     };
