@@ -48,7 +48,7 @@ fn a_check_names_what_is_broken() {
     }
     let program = Program::from_bytes(&folder.read("digits.hec")).unwrap();
     let mut profile = program.profile().unwrap().clone();
-    profile.values.iter_mut().for_each(|seen| seen.worst *= 1e-4);
+    profile.values.iter_mut().for_each(|seen| seen.worst = 0.2 * seen.error);
     folder.write("bold.hec", program.with_profile(Some(profile)).unwrap().to_bytes());
     let said = folder.hec(&arguments("bold.hec")).failed();
     assert!(said.stdout.contains("BROKEN") && said.stderr.contains("the precision certificate is broken"), "{said:?}");
