@@ -190,12 +190,6 @@ impl Certificate {
             layers,
         })
     }
-
-    /// The promise of a value, if it ends a layer or is an output.
-    pub fn promise(&self, value: Value) -> Option<&Promise> {
-        let layers = self.layers.iter().map(|(_, promise)| promise);
-        layers.chain(self.outputs.iter().map(|(_, promise)| promise)).find(|promise| promise.value == value)
-    }
 }
 
 /// How many deviations of the worst error are not exceeded anywhere, but with half of [`NOISE_FAILURE`].
