@@ -20,9 +20,7 @@ impl Operation for Concat {
         let Some((first, rest)) = operands.split_first() else {
             return Err(TypeError::new("expected at least one operand"));
         };
-        if self.axis >= first.shape.len() {
-            return Err(TypeError::new(format!("shape {:?} has no axis {}", first.shape, self.axis)));
-        }
+        first.size(self.axis)?;
         let mut ty = (*first).clone();
         for other in rest {
             let mut expected = ty.shape.clone();

@@ -110,9 +110,7 @@ impl Operation for Gather {
 
     fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, TypeError> {
         let [x] = expect_operands(operands)?;
-        let Some(&size) = x.shape.get(self.axis) else {
-            return Err(TypeError::new(format!("shape {:?} has no axis {}", x.shape, self.axis)));
-        };
+        let size = x.size(self.axis)?;
         if let Some(index) = self.indices.iter().find(|&&index| index as usize >= size) {
             return Err(TypeError::new(format!("index {index} is out of range: axis {} has size {size}", self.axis)));
         }

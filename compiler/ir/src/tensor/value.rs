@@ -60,6 +60,15 @@ impl TensorType {
         self.shape.iter().product()
     }
 
+    /// The number of places along an axis.
+    ///
+    /// # Errors
+    /// If there is no such axis.
+    pub(super) fn size(&self, axis: usize) -> Result<usize, TypeError> {
+        let missing = || TypeError::new(format!("shape {:?} has no axis {axis}", self.shape));
+        self.shape.get(axis).copied().ok_or_else(missing)
+    }
+
     /// The same, if the shape's product is at most 2^31 elements.
     ///
     /// # Errors
