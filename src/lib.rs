@@ -23,8 +23,9 @@
 pub use hec_compiler::approximate::{self, Approximation, MaxPooling};
 pub use hec_compiler::cost::{CostError, CostModel};
 pub use hec_compiler::{
-    Activations, Compilation, CompileError, Decisions, EncodedWeights, ExplicitParameters, LayerDecision, LayoutChoice,
-    Obstacle, Options, PackedDecision, RoundDecision, compile, head, lower, passes, price, split, view,
+    Activations, Bound, BoundDecision, Compilation, CompileError, Decisions, EncodedWeights, ExplicitParameters,
+    LayerDecision, LayoutChoice, Obstacle, Options, PackedDecision, RoundDecision, compile, head, lower, margins,
+    passes, price, split, view,
 };
 pub use hec_ir as ir;
 pub use hec_ir::Program;

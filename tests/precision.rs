@@ -10,8 +10,8 @@ use std::fs::{self, File};
 use common::repository;
 use hec::ir::ckks::precision::{NOISE_FAILURE, Profile, Seen};
 use hec::{
-    Activations, Approximation, Checked, ImportOptions, LayoutChoice, Options, Program, RunSettings, SampleBatch,
-    Silent,
+    Activations, Approximation, Bound, Checked, ImportOptions, LayoutChoice, Options, Program, RunSettings,
+    SampleBatch, Silent,
 };
 use ndarray::{Array2, ArrayD, Ix2};
 use ndarray_npy::NpzReader;
@@ -228,13 +228,20 @@ fn output_errors_are_bounded_as_asked() {
         NpzReader::new(File::open(path).unwrap()).unwrap().by_name::<_, Ix2>("input").unwrap()
     };
     let samples: Vec<f64> = features.iter().copied().map(f64::from).collect();
-    let of = |output_error: Option<f64>| {
-        let options = Options { output_error, batch: Some(256), ..Options::default() };
+    let of = |bound: Bound| {
+        let options = Options { bound, batch: Some(256), ..Options::default() };
         compiled("digits", samples.clone(), &samples, 2, options)
     };
-    let own = bound(&of(None));
-    let tight = of(Some(own / 3.0));
+    let any = of(Bound::Any);
+    let own = bound(&any);
+    let tight = of(Bound::Error(own / 3.0));
     assert!(bound(&tight) <= own / 3.0, "{} above a third of {own}", bound(&tight));
     holds(&tight);
-    assert!(bound(&of(Some(own))) <= own);
+    assert!(bound(&of(Bound::Error(own))) <= own);
+    let bits = |model: &Model| {
+        let outputs = model.program.certificate().unwrap().outputs;
+        outputs.iter().map(|(_, own)| own.bound_bits()).fold(f64::INFINITY, f64::min)
+    };
+    let wanted = bits(&any) + 2.0;
+    assert!(bits(&of(Bound::Bits(wanted))) >= wanted);
 }

@@ -1,7 +1,9 @@
+use std::collections::BTreeMap;
 use std::fmt;
 
 use hec_ir::Program;
 use hec_ir::ckks::noise::bits;
+use hec_ir::ckks::precision::Promise;
 use hec_ir::ckks::{self, Ckks, OpCounts};
 use hec_ir::graph::{Dialect, Origin};
 use hec_ir::parameters::{Ring, RingType, TABLE_NAME, max_log_qp};
@@ -11,7 +13,8 @@ use hec_ir::slots::{Layout, SlotGraph};
 use crate::approximate::Summary;
 use crate::cost::{CostModel, Shape};
 use crate::management::{Candidate, Found};
-use crate::options::Options;
+use crate::margins;
+use crate::options::{Bound, Options};
 use crate::ranges::{CALIBRATION_MARGIN, Ranges};
 use crate::splits::encoding_nanoseconds;
 
@@ -30,8 +33,10 @@ pub struct Decisions {
     pub allowed_log_qp: u32,
     /// Sizes of the chain and of the special primes in bits.
     pub prime_bits: (Vec<f64>, Vec<f64>),
-    /// Bits of precision asked for, and predicted.
+    /// Bits of expected precision asked for, and predicted.
     pub precision: (f64, f64),
+    /// What was asked of the bound of errors.
+    pub bound: BoundDecision,
     /// Bits of statistical security for which noise is in the prediction, if decryptions are to be shared.
     pub sharing: Option<u32>,
     /// Predicted seconds on one core for one full batch, client and server.
@@ -153,6 +158,70 @@ impl RoundDecision {
     }
 }
 
+/// What was asked of the bound of errors at the outputs, and what came of it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BoundDecision {
+    /// What was asked.
+    pub asked: Bound,
+    /// Bits by which it is missed at the worst output; negative or 0 if it holds.
+    pub missing: f64,
+    /// For [`Bound::Decisions`], the error that is tolerated at that output, and the one that is promised; `None` if nothing is known to be
+    /// decided by the outputs.
+    pub tolerated: Option<[f64; 2]>,
+}
+
+impl BoundDecision {
+    /// `promises` are those of the outputs, `tolerated` the errors of [`Bound::Decisions`].
+    pub(crate) fn new(asked: Bound, promises: &[(String, Promise)], tolerated: &BTreeMap<String, f64>) -> Self {
+        let of = |missing: f64| Self { asked, missing, tolerated: None };
+        let worst = |missing: &dyn Fn(&Promise) -> f64| {
+            // A promise that could not be made is none.
+            let none = if promises.is_empty() { f64::INFINITY } else { f64::NEG_INFINITY };
+            promises.iter().map(|(_, promise)| missing(promise)).fold(none, f64::max)
+        };
+        match asked {
+            Bound::Any => of(f64::NEG_INFINITY),
+            // What is always 0 has no bits.
+            Bound::Bits(bits) => {
+                of(worst(&|own| if own.range > 0.0 { bits - own.bound_bits() } else { f64::NEG_INFINITY }))
+            }
+            Bound::Error(error) => of(worst(&|own| (own.bound / error).log2())),
+            Bound::Decisions => {
+                let pairs = promises.iter().filter_map(|(name, own)| Some([*tolerated.get(name)?, own.bound]));
+                let worst = pairs.max_by(|a, b| (a[1] / a[0]).total_cmp(&(b[1] / b[0])));
+                let missing = worst.map_or(f64::NEG_INFINITY, |[tolerated, bound]| (bound / tolerated).log2());
+                Self { asked, missing, tolerated: worst }
+            }
+        }
+    }
+}
+
+/// A clause about it; empty if nothing was asked.
+impl fmt::Display for BoundDecision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let alike = 100.0 * margins::ALIKE;
+        match (self.asked, self.tolerated) {
+            (Bound::Bits(bits), _) => write!(f, "at least {bits:.1} bits asked for"),
+            (Bound::Error(error), _) => write!(f, "errors up to {} asked for", short(error)),
+            (Bound::Decisions, Some([tolerated, promised])) => {
+                let [tolerated, promised] = [tolerated, promised].map(short);
+                let only = if self.missing > 0.0 { "only " } else { "" };
+                write!(
+                    f,
+                    "{alike:.0} % of the calibration samples are answered alike with errors up to {tolerated}; {only}{promised} is promised"
+                )
+            }
+            (Bound::Any, _) | (Bound::Decisions, None) => Ok(()),
+        }
+    }
+}
+
+/// Two digits.
+fn short(x: f64) -> String {
+    let digits = (1.0 - x.abs().log10().floor()).clamp(0.0, 30.0) as usize;
+    if (1e-3..1e6).contains(&x.abs()) { format!("{x:.digits$}") } else { format!("{x:.1e}") }
+}
+
 impl Decisions {
     pub(crate) fn new(
         program: &Program,
@@ -181,6 +250,7 @@ impl Decisions {
             allowed_log_qp: max_log_qp(options.security, parameters.log_n()).unwrap_or(0),
             prime_bits: (bits(parameters.moduli()), bits(parameters.special_primes())),
             precision: (options.precision, found.simulation.precision),
+            bound: BoundDecision::new(Bound::Any, &[], &BTreeMap::new()),
             sharing: options.sharing,
             seconds: found.simulation.nanoseconds * 1e-9,
             peak_bytes: ckks::peak_ciphertext_bytes(program.circuit()),
@@ -395,6 +465,10 @@ impl fmt::Display for Decisions {
         match self.sharing {
             Some(bits) => writeln!(f, ", with noise that shares a batch at {bits} bits of statistical security")?,
             None => writeln!(f)?,
+        }
+        let bound = self.bound.to_string();
+        if !bound.is_empty() {
+            writeln!(f, "  of the bound of errors: {bound}")?;
         }
         if self.calibrated {
             writeln!(f, "  ranges from calibration samples, with a margin of {CALIBRATION_MARGIN}")?;

@@ -16,6 +16,7 @@ mod error;
 pub mod head;
 mod latency;
 pub mod management;
+pub mod margins;
 pub mod noise;
 mod normalise;
 pub mod norms;
@@ -33,11 +34,11 @@ pub mod transformation;
 pub mod view;
 pub mod weights;
 
-pub use decisions::{Decisions, EncodedWeights, LayerDecision, PackedDecision, RoundDecision};
+pub use decisions::{BoundDecision, Decisions, EncodedWeights, LayerDecision, PackedDecision, RoundDecision};
 pub use error::{CompileError, Obstacle};
-pub use options::{Activations, ExplicitParameters, LayoutChoice, Options};
+pub use options::{Activations, Bound, ExplicitParameters, LayoutChoice, Options};
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hec_ir::Program;
@@ -102,6 +103,12 @@ pub fn compile(model: &TensorGraph, options: &Options) -> Result<Compilation, Co
         Activations::Client | Activations::Mixed => aided::split(&cleaned, options.blind)?,
     };
     let rest = if aided.is_some() { &cleaned } else { replaced.as_ref().unwrap_or(server) };
+    let tolerated = match options.bound {
+        Bound::Decisions => {
+            margins::tolerated(rest, client.as_ref(), calibration, options.approximation.labels.is_some())?
+        }
+        Bound::Any | Bound::Bits(_) | Bound::Error(_) => BTreeMap::new(),
+    };
     let shown = aided.as_ref().map(|aided| aided.samples(rest, calibration)).transpose()?;
     let calibration = shown.as_ref().unwrap_or(calibration);
     let server = aided.as_ref().map_or(rest, |aided| &aided.server);
@@ -132,7 +139,8 @@ pub fn compile(model: &TensorGraph, options: &Options) -> Result<Compilation, Co
         values: Port::outputs_of(&tensor).iter().map(|port| port.ty.elements()).sum(),
         witnesses: guards.iter().map(|guard| guard.name.clone()).collect(),
     };
-    let Planned { found, reason, circuit, tiled, profile } = promised(&tensor, &inner, goal.clone())?;
+    let (planned, bound) = promised(&tensor, &inner, goal.clone(), &tolerated)?;
+    let Planned { found, reason, circuit, tiled, profile } = planned;
     let Lowered { slots, ranges, found, .. } = found;
     let precisions = decisions::precisions(&slots, &ranges, &found.simulation.errors);
     let public = head.map(|head| head.public);
@@ -144,6 +152,7 @@ pub fn compile(model: &TensorGraph, options: &Options) -> Result<Compilation, Co
     let program = program.with_profile(Some(profile))?.with_noise(Some(noise))?;
     let mut decisions = Decisions::new(&program, &ranges, options, found, tiled, approximation);
     decisions.layout_reason = reason;
+    decisions.bound = bound;
     decisions.precisions = precisions;
     Ok(Compilation { program, tensor, slots, decisions })
 }
@@ -157,34 +166,66 @@ struct Planned {
     profile: Profile,
 }
 
-/// The circuit of least cost; with [`Options::output_error`], of least precision such that the bound at the outputs holds.
-fn promised(tensor: &TensorGraph, options: &Options, mut goal: Goal) -> Result<Planned, CompileError> {
-    let mut planned = circuit(tensor, options, &goal)?;
-    let Some(wanted) = options.output_error else { return Ok(planned) };
-    let mut reached = f64::INFINITY;
-    for _ in 0..PRECISION_ATTEMPTS {
+/// The circuit of least cost whose certificate promises what is asked of the outputs; `tolerated` is what [`Bound::Decisions`] asks.
+fn promised(
+    tensor: &TensorGraph,
+    options: &Options,
+    goal: Goal,
+    tolerated: &BTreeMap<String, f64>,
+) -> Result<(Planned, BoundDecision), CompileError> {
+    let first = circuit(tensor, options, &goal)?;
+    let judge = |planned: &Planned| {
         let certificate = Certificate::of(&planned.circuit, &planned.profile);
-        reached = certificate.map_or(f64::INFINITY, |certificate| {
-            let own = certificate.outputs.iter().filter(|(name, _)| !goal.witnesses.contains(name));
-            own.map(|(_, promise)| promise.bound).fold(0.0, f64::max)
-        });
-        if reached <= wanted {
-            return Ok(planned);
-        }
-        let missing = (reached / wanted).log2();
-        let next = planned.found.found.simulation.precision.max(goal.precision) + missing + PRECISION_STEP;
-        if !next.is_finite() || next > MAX_PRECISION {
+        let promises = certificate.map_or_else(|_| Vec::new(), |certificate| certificate.outputs);
+        let own: Vec<_> = promises.into_iter().filter(|(name, _)| !goal.witnesses.contains(name)).collect();
+        BoundDecision::new(options.bound, &own, tolerated)
+    };
+    let own = judge(&first);
+    let (mut reached, mut missing) = (first.found.found.simulation.precision, own.missing);
+    let (mut least, mut cause) = (missing, None);
+    let (mut asked, mut attempts) = (goal.precision, PRECISION_ATTEMPTS);
+    while missing > 0.0 && attempts > 0 {
+        attempts -= 1;
+        asked = reached.max(asked) + missing + PRECISION_STEP;
+        if !asked.is_finite() || asked > MAX_PRECISION {
             break;
         }
-        goal.precision = next;
-        planned = circuit(tensor, options, &goal).map_err(|cause| CompileError::Option {
-            name: "output-error",
-            reason: format!("errors at the outputs cannot be bounded by {wanted:e}: {cause}"),
-        })?;
+        match circuit(tensor, options, &Goal { precision: asked, ..goal.clone() }) {
+            Ok(planned) => {
+                let found = judge(&planned);
+                if found.missing <= 0.0 {
+                    return Ok((planned, found));
+                }
+                (reached, missing) = (planned.found.found.simulation.precision, found.missing);
+                least = least.min(missing);
+            }
+            Err(error) => {
+                cause = Some(error);
+                break;
+            }
+        }
     }
-    let reason =
-        format!("errors at the outputs cannot be bounded by {wanted:e}: the best that was found is {reached:.1e}");
-    Err(CompileError::Option { name: "output-error", reason })
+    if own.missing <= 0.0 {
+        return Ok((first, own));
+    }
+    let why = cause.map_or(String::new(), |cause| format!(": {cause}"));
+    match options.bound {
+        Bound::Any | Bound::Decisions => Ok((first, own)),
+        Bound::Bits(bits) => Err(CompileError::Option {
+            name: "precision",
+            reason: format!(
+                "{bits:.1} bits cannot be promised at the outputs; the best that was found is {:.1}{why}",
+                bits - least
+            ),
+        }),
+        Bound::Error(error) => Err(CompileError::Option {
+            name: "output-error",
+            reason: format!(
+                "errors at the outputs cannot be bounded by {error:e}; the best that was found is {:.1e}{why}",
+                error * least.exp2()
+            ),
+        }),
+    }
 }
 
 /// Precisions that are tried for a bound at the outputs.

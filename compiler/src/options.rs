@@ -19,11 +19,10 @@ pub struct Options {
     /// The ring; `None` for the one that costs least for each slot of a full batch. The conjugate-invariant ring has twice the
     /// slots at nearly the same price, and one bit of precision less.
     pub ring_type: Option<RingType>,
-    /// Bits of precision wanted at the outputs: log2 of the largest output over the largest error.
+    /// Bits of precision that are expected at the outputs, at least: log2 of the largest output over six deviations of its errors.
     pub precision: f64,
-    /// The largest error that an output of the circuit may have, with high probability: more precision is taken until the certificate's
-    /// bound is below it.
-    pub output_error: Option<f64>,
+    /// What the certificate is to promise of the outputs: more precision is taken until it does.
+    pub bound: Bound,
     /// The range of every input element.
     pub input_range: (f64, f64),
     /// Samples that show how large values become; without them only interval bounds are known.
@@ -51,6 +50,20 @@ pub struct Options {
     pub public: BTreeSet<String>,
 }
 
+/// What is asked of the bound of errors, which is not exceeded but with small probability, at the outputs of the circuit.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Bound {
+    /// Nothing.
+    Any,
+    /// That it does not change the answers to 99 % of the calibration samples ([`ALIKE`](crate::margins::ALIKE)), if parameters can be found for that.
+    #[default]
+    Decisions,
+    /// So many bits below the range of each output.
+    Bits(f64),
+    /// This much.
+    Error(f64),
+}
+
 /// Which layout is compiled to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LayoutChoice {
@@ -76,13 +89,13 @@ pub enum Activations {
 }
 
 impl Default for Options {
-    /// 128 bits of security, 10 bits of precision, inputs between 0 and 1.
+    /// 128 bits of security, 10 bits of precision and what decisions need, inputs between 0 and 1.
     fn default() -> Self {
         Self {
             security: Security::Bits128,
             ring_type: None,
             precision: 10.0,
-            output_error: None,
+            bound: Bound::default(),
             input_range: (0.0, 1.0),
             calibration: Samples::new(),
             parameters: None,
@@ -177,12 +190,21 @@ impl Options {
             let reason = format!("{bits} bits: expected {} to {}", SHARING_BITS.start(), SHARING_BITS.end());
             return Err(CompileError::Option { name: "share-decryptions", reason });
         }
-        if let Some(error) = self.output_error.filter(|error| !(error.is_finite() && *error > 0.0)) {
-            return Err(CompileError::Option { name: "output-error", reason: format!("{error} is no error above 0") });
-        }
-        if !(1.0..=crate::MAX_PRECISION).contains(&self.precision) {
-            let reason = format!("{} bits: expected 1 to {}", self.precision, crate::MAX_PRECISION);
-            return Err(CompileError::Option { name: "precision", reason });
+        let bits = match self.bound {
+            Bound::Error(error) if !(error.is_finite() && error > 0.0) => {
+                return Err(CompileError::Option {
+                    name: "output-error",
+                    reason: format!("{error} is no error above 0"),
+                });
+            }
+            Bound::Bits(bits) => bits,
+            Bound::Any | Bound::Decisions | Bound::Error(_) => self.precision,
+        };
+        for bits in [bits, self.precision] {
+            if !(1.0..=crate::MAX_PRECISION).contains(&bits) {
+                let reason = format!("{bits} bits: expected 1 to {}", crate::MAX_PRECISION);
+                return Err(CompileError::Option { name: "precision", reason });
+            }
         }
         Ok(())
     }

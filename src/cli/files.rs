@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use hec::ir::program::Contract;
 use hec::ir::tensor::TensorGraph;
-use hec::{Compilation, ExplicitParameters, ImportOptions, Options, Program, SampleBatch, Security};
+use hec::{Bound, Compilation, ExplicitParameters, ImportOptions, Options, Program, SampleBatch, Security};
 use serde_json::Value;
 
 use super::statement::ProgramStatement;
@@ -94,7 +94,11 @@ pub fn compile(model: &TensorGraph, card: Option<&Card>, asked: &CompileOptions)
     let precision = asked.precision.unwrap_or(asked.layout.precision());
     let mut options = Options { precision, ring_type: asked.ring.asked(), ..Options::default() };
     options.layout = asked.layout.choice();
-    options.output_error = asked.output_error;
+    options.bound = match (asked.precision, asked.output_error) {
+        (Some(bits), _) => Bound::Bits(bits),
+        (None, Some(error)) => Bound::Error(error),
+        (None, None) => Bound::Decisions,
+    };
     options.security = Security::from_bits(asked.security).unwrap_or(options.security);
     options.parameters = asked.params.as_deref().map(parameters).transpose()?;
     options.memory = asked.memory;

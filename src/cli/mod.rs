@@ -114,13 +114,13 @@ struct CompileOptions {
     /// costs least for each sample of a full batch.
     #[arg(long, value_enum, default_value_t = RingChoice::Auto)]
     ring: RingChoice,
-    /// Bits of precision wanted at the outputs: log2 of the largest output over the largest error [default: 10 in the batch
-    /// layout, 12.5 in the packed one].
+    /// Bits of precision at the outputs, with high probability: log2 of the largest output over the bound that the certificate gives of
+    /// errors [default: as much as 99 % of the calibration samples need to be answered alike, and 10 bits expected in the batch layout,
+    /// 12.5 in the packed one].
     #[arg(long, value_name = "BITS")]
     precision: Option<f64>,
-    /// The largest error that an output may have with high probability, before what the client computes after decryption: more precision
-    /// is taken until the certificate's bound is below it.
-    #[arg(long, value_name = "EPS", value_parser = positive)]
+    /// The largest error that an output may have, with high probability, before what the client computes after decryption.
+    #[arg(long, value_name = "EPS", value_parser = positive, conflicts_with = "precision")]
     output_error: Option<f64>,
     /// How samples lie in the slots: batch has one ciphertext for each element of a tensor and thousands of samples in its slots;
     /// packed spreads one sample, or as many as --batch says, over few ciphertexts, for an answer at once; auto takes the one that
@@ -278,7 +278,7 @@ impl LayoutArgument {
         }
     }
 
-    /// Bits of precision where none are asked for.
+    /// Bits of expected precision where none are asked for.
     fn precision(self) -> f64 {
         match self {
             Self::Batch => hec::Options::default().precision,

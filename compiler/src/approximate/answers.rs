@@ -1,7 +1,7 @@
 //! What a model answers, and for how many samples two models answer alike.
 
 use hec_ir::graph::Value;
-use hec_ir::tensor::{Op, Tensor, TensorGraph};
+use hec_ir::tensor::{Op, Tensor, TensorGraph, Unary};
 use rayon::prelude::*;
 
 use super::traced::count;
@@ -10,7 +10,7 @@ use crate::ranges::Samples;
 use crate::tail::Split;
 
 /// A number is answered alike if it is off by no more than this share of its standard deviation over the samples.
-const CLOSE: f64 = 0.25;
+pub(crate) const CLOSE: f64 = 0.25;
 
 /// An answer to one sample.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,6 +25,8 @@ enum Answer {
 #[derive(Clone, Debug)]
 pub(super) struct Answers {
     outputs: Vec<Vec<Answer>>,
+    /// For each output, the number that parts two classes.
+    thresholds: Vec<f64>,
     /// For each sample the numbers of all outputs, one after the other; whole numbers are left out.
     numbers: Vec<Vec<f64>>,
 }
@@ -47,7 +49,8 @@ impl Answers {
         let all: Vec<_> = (0..count(server, samples)).into_par_iter().map(one).collect::<Result<_, CompileError>>()?;
         let (all, numbers): (Vec<Vec<Answer>>, Vec<Vec<f64>>) = all.into_iter().unzip();
         let outputs = (0..graph.outputs().len()).map(|i| all.iter().filter_map(|a| a.get(i).copied()).collect());
-        Ok(Self { outputs: outputs.collect(), numbers })
+        let thresholds = graph.outputs().iter().map(|output| threshold(graph, output.value)).collect();
+        Ok(Self { outputs: outputs.collect(), thresholds, numbers })
     }
 
     /// The same, with `labels` as the classes of the first output.
@@ -62,12 +65,12 @@ impl Answers {
     pub(super) fn share(&self, wanted: &Self) -> f64 {
         let close: Vec<f64> = wanted.outputs.iter().map(|answers| CLOSE * deviation(answers)).collect();
         let alike = |sample: usize| {
-            let mut outputs = self.outputs.iter().zip(&wanted.outputs).zip(&close);
-            outputs.all(|((found, wanted), &close)| match (found.get(sample), wanted.get(sample)) {
+            let mut outputs = self.outputs.iter().zip(&wanted.outputs).zip(close.iter().zip(&self.thresholds));
+            outputs.all(|((found, wanted), (&close, threshold))| match (found.get(sample), wanted.get(sample)) {
                 (Some(Answer::Class(a)), Some(Answer::Class(b))) => a == b,
                 (Some(Answer::Number(a)), Some(Answer::Number(b))) => (a - b).abs() <= close,
                 // A score, with the label of one of two classes.
-                (Some(Answer::Number(a)), Some(Answer::Class(b))) => usize::from(*a > 0.0) == *b,
+                (Some(Answer::Number(a)), Some(Answer::Class(b))) => usize::from(a > threshold) == *b,
                 _ => false,
             })
         };
@@ -100,6 +103,19 @@ fn answer(output: &Tensor) -> Answer {
         [one] if !output.element().is_float() => Answer::Class(*one as i64 as usize),
         [one] => Answer::Number(*one),
         _ => Answer::Class(largest.map_or(0, |(i, _)| i)),
+    }
+}
+
+/// A probability parts classes at one half, a score at 0.
+fn threshold(graph: &TensorGraph, output: Value) -> f64 {
+    let mut value = output;
+    loop {
+        let node = graph.node(value);
+        match (node.op(), node.operands()) {
+            (Op::Unary(Unary::Sigmoid | Unary::HardSigmoid { .. }), _) => return 0.5,
+            (Op::Reshape(_) | Op::Cast(_) | Op::Transpose(_), &[operand, ..]) => value = operand,
+            _ => return 0.0,
+        }
     }
 }
 
@@ -152,11 +168,30 @@ pub(crate) fn evaluate(
 
 #[cfg(test)]
 mod tests {
+    use hec_ir::graph::Builder;
+    use hec_ir::tensor::{Element, Input, TensorType, Tensors};
+
     use super::*;
 
     fn numbers(values: &[f64]) -> Answers {
         let numbers = values.iter().map(|&x| vec![x]).collect();
-        Answers { outputs: vec![values.iter().map(|&x| Answer::Number(x)).collect()], numbers }
+        let outputs = vec![values.iter().map(|&x| Answer::Number(x)).collect()];
+        Answers { outputs, thresholds: vec![0.0], numbers }
+    }
+
+    #[test]
+    fn probabilities_part_classes_at_one_half() {
+        let mut builder = Builder::<Tensors>::new(());
+        let ty = TensorType::new(Element::F32, [1]);
+        let x = builder.push(Op::Input(Input { name: "x".to_owned(), ty }), &[]).unwrap();
+        let scores = builder.push(Op::Unary(Unary::Neg), &[x]).unwrap();
+        let probability = builder.push(Op::Unary(Unary::Sigmoid), &[scores]).unwrap();
+        builder.output("p", probability);
+        let graph = builder.finish();
+        let samples = Samples::from([("x".to_owned(), vec![3.0, -0.1, 0.2, -4.0])]);
+        let own = Answers::of(&graph, None, &samples).unwrap();
+        assert_eq!(own.share(&own.clone().labelled(&[0, 1, 0, 1])), 1.0);
+        assert_eq!(own.share(&own.clone().labelled(&[0, 1, 1, 1])), 0.75);
     }
 
     #[test]

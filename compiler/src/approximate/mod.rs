@@ -22,7 +22,7 @@ use hec_ir::tensor::{Op, Pooling, Tensor, TensorGraph};
 use crate::error::CompileError;
 use crate::ranges::Samples;
 
-pub(crate) use answers::evaluate as evaluate_sample;
+pub(crate) use answers::{CLOSE, evaluate as evaluate_sample};
 pub use search::{Candidate, Summary};
 use traced::Traced;
 

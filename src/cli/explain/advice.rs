@@ -1,5 +1,6 @@
 //! What to change in the model, or in how it is compiled, to make it cheaper.
 
+use hec::Bound;
 use hec::approximate::Rung;
 
 use super::facts::{Facts, Layer, Side};
@@ -120,9 +121,13 @@ fn rounds(facts: &Facts) -> Option<String> {
 }
 
 fn precision(facts: &Facts) -> Option<String> {
-    let (asked, predicted) = facts.decisions?.precision;
-    let spare = predicted - asked;
-    (spare > SPARE_BITS).then(|| {
-        format!("The predicted precision is {spare:.1} bits above the {asked:.1} asked for: asking for more with --precision may cost nothing here.")
+    let decisions = facts.decisions?;
+    let (asked, predicted) = decisions.precision;
+    let (kind, spare) = match decisions.bound.asked {
+        Bound::Bits(_) => ("bound", -decisions.bound.missing),
+        Bound::Any | Bound::Decisions | Bound::Error(_) => ("expected precision", predicted - asked),
+    };
+    (spare > SPARE_BITS && spare.is_finite()).then(|| {
+        format!("The {kind} is {spare:.1} bits better than asked for: asking for more with --precision may cost nothing here.")
     })
 }

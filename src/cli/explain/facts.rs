@@ -2,6 +2,7 @@
 //! of the wire.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use hec::ir::ckks::precision::{Certificate, Promise};
 use hec::ir::ckks::{self, Circuit, Op, OpCounts};
@@ -9,7 +10,7 @@ use hec::ir::graph::{Dialect, Value};
 use hec::ir::slots::Layout;
 use hec::ir::tensor::Tensors;
 use hec::price::Price;
-use hec::{CostModel, Decisions, Program};
+use hec::{Bound, CostModel, Decisions, Program};
 
 use super::super::Failure;
 use super::super::profile::Profile;
@@ -68,7 +69,22 @@ pub struct Bits {
     pub least: Option<f64>,
 }
 
+impl fmt::Display for Bits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.1} bits expected", self.expected)?;
+        self.least.map_or(Ok(()), |bits| write!(f, ", {bits:.1} at least"))
+    }
+}
+
 impl Bits {
+    /// Beside what was asked for.
+    pub fn asked(&self, decisions: &Decisions) -> String {
+        match decisions.bound.asked {
+            Bound::Bits(_) | Bound::Error(_) => format!("{self}; {}", decisions.bound),
+            Bound::Any | Bound::Decisions => format!("{self}; {:.1} expected asked for", decisions.precision.0),
+        }
+    }
+
     /// What is promised, unless there is no error at all.
     fn promised(own: &Promise) -> Option<Self> {
         let expected = own.expected_bits();

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::facts::{Bits, Facts};
+use super::facts::Facts;
 use super::html::{count, escaped, keys, levels, size, time};
 use super::{advice, fits, layers, network, security};
 use crate::cli::profile::PHASES;
@@ -102,10 +102,10 @@ fn tiles(facts: &Facts) -> String {
             format!("{} of ciphertexts, {}", size(facts.peak_bytes), keys(facts.key_bytes)),
         ),
     ];
-    if let Some(Bits { expected, least }) = facts.precision() {
-        let least = least.map_or(String::new(), |bits| format!(", {bits:.1} at least"));
-        let asked = facts.decisions.map_or(String::new(), |d| format!("; {:.1} asked for", d.precision.0));
-        tiles.insert(1, (format!("{expected:.1} bits"), format!("precision expected{least}{asked}")));
+    if let Some(own) = facts.precision() {
+        let text = facts.decisions.map_or_else(|| own.to_string(), |decisions| own.asked(decisions));
+        let (bits, rest) = text.split_once(" expected").unwrap_or((&text, ""));
+        tiles.insert(1, (bits.to_owned(), format!("precision expected{rest}")));
     }
     if let Some(measured) = facts.measured {
         let evaluate = measured.phases[2] / measured.batches.max(1) as f64;
@@ -137,10 +137,14 @@ fn precision(facts: &Facts) -> String {
     match facts.decisions {
         Some(decisions) => {
             let (asked, predicted) = decisions.precision;
+            let bound = match decisions.bound.to_string() {
+                text if text.is_empty() => text,
+                text => format!(" Of the bound of errors: {text}."),
+            };
             let ranges = if decisions.calibrated { "calibration samples" } else { "interval bounds" };
             let _ = write!(
                 html,
-                "<p>{asked:.1} bits were asked for: log2 of the range of the worst output over six standard deviations of the error that encryption and rounded weights add. The parameters were taken for {predicted:.1}, with the worst element of each layer in place of all. Ranges come from {ranges}. The errors of polynomials that replace functions are not in it; they are under <a href=\"#fits\">the fits</a>.</p>"
+                "<p>{asked:.1} bits of expected precision were asked for: log2 of the range of the worst output over six standard deviations of the error that encryption and rounded weights add. The parameters were taken for {predicted:.1}, with the worst element of each layer in place of all. Ranges come from {ranges}. The errors of polynomials that replace functions are not in it; they are under <a href=\"#fits\">the fits</a>.{bound}</p>"
             );
         }
         None if facts.certificate.is_some() => {}

@@ -3,7 +3,7 @@
 use hec::{Compilation, CostModel};
 
 use super::super::Failure;
-use super::facts::{Bits, Facts};
+use super::facts::Facts;
 use super::html::{keys, percent, samples, size, time};
 use super::{advice, layers};
 
@@ -42,10 +42,8 @@ pub fn summary(compiled: &Compilation, cost: &CostModel) -> Result<String, Failu
             security.allowed
         ),
     ));
-    rows.extend(facts.precision().map(|Bits { expected, least }| {
-        let least = least.map_or(String::new(), |bits| format!(", {bits:.1} at least"));
-        ("precision", format!("{expected:.1} bits expected{least}; {:.1} asked for", compiled.decisions.precision.0))
-    }));
+    rows.extend(facts.precision().map(|own| ("precision", own.asked(&compiled.decisions))));
+    rows.extend(compiled.decisions.bound.tolerated.map(|_| ("answers", compiled.decisions.bound.to_string())));
     let lines: Vec<String> = rows.iter().map(|(name, value)| format!("  {name:<14}{value}")).collect();
     Ok(format!("in short (hec explain shows more)\n{}", lines.join("\n")))
 }

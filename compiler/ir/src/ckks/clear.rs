@@ -103,8 +103,8 @@ pub fn evaluate(
     prepared: &Prepared,
     surroundings: &mut dyn Surroundings,
 ) -> Result<Vec<Vec<f64>>, GraphError> {
-    let mut run = Run { circuit, prepared, width: width(circuit), values: vec![Vec::new(); circuit.len()] };
-    let mut uses = circuit.use_counts();
+    let (values, uses) = (vec![Vec::new(); circuit.len()], circuit.use_counts());
+    let mut run = Run { circuit, prepared, width: width(circuit), values, uses };
     for (value, node) in circuit.nodes() {
         let wrap =
             |cause| GraphError { origin: node.origin().clone(), op: Ckks::describe(node.op()).0.to_owned(), cause };
@@ -115,13 +115,13 @@ pub fn evaluate(
         }
         surroundings.computed(value, &x);
         for operand in node.operands() {
-            let left = &mut uses[operand.index()];
+            let left = &mut run.uses[operand.index()];
             *left = left.saturating_sub(1);
             if *left == 0 {
                 run.values[operand.index()] = Vec::new();
             }
         }
-        if uses[value.index()] > 0 {
+        if run.uses[value.index()] > 0 {
             run.values[value.index()] = x;
         }
     }
@@ -156,14 +156,25 @@ struct Run<'a> {
     prepared: &'a Prepared,
     width: usize,
     values: Vec<Vec<f64>>,
+    /// Of each value, by nodes that are still to be computed.
+    uses: Vec<u32>,
 }
 
 impl Run<'_> {
+    /// The first operand, to be changed.
+    fn take(&mut self, node: &Node<Ckks>) -> Vec<f64> {
+        match node.operands().first().map(|operand| operand.index()) {
+            Some(last) if self.uses[last] == 1 => std::mem::take(&mut self.values[last]),
+            Some(used) => self.values[used].clone(),
+            None => Vec::new(),
+        }
+    }
+
     fn of(&self, node: &Node<Ckks>, index: usize) -> &[f64] {
         node.operands().get(index).map_or(&[], |operand| &self.values[operand.index()])
     }
 
-    fn node(&self, value: Value, node: &Node<Ckks>, outside: &mut dyn Surroundings) -> Result<Vec<f64>, TypeError> {
+    fn node(&mut self, value: Value, node: &Node<Ckks>, outside: &mut dyn Surroundings) -> Result<Vec<f64>, TypeError> {
         let zip = |f: fn(f64, f64) -> f64| -> Vec<f64> {
             self.of(node, 0).iter().zip(self.of(node, 1)).map(|(&a, &b)| f(a, b)).collect()
         };
@@ -175,7 +186,11 @@ impl Run<'_> {
             }
             Op::Combine(combine) => self.combine(node, combine),
             Op::Multiply => zip(|a, b| a * b),
-            Op::Square => self.of(node, 0).iter().map(|x| x * x).collect(),
+            Op::Square => {
+                let mut x = self.take(node);
+                x.iter_mut().for_each(|x| *x *= *x);
+                x
+            }
             Op::Add => zip(|a, b| a + b),
             Op::Subtract => zip(|a, b| a - b),
             Op::Concat => (0..node.operands().len()).flat_map(|i| self.of(node, i)).copied().collect(),
@@ -183,7 +198,7 @@ impl Run<'_> {
                 let vectors = self.of(node, 0).chunks(self.width).collect::<Vec<_>>();
                 gather.indices.iter().flat_map(|&i| vectors[i as usize]).copied().collect()
             }
-            Op::Relinearize | Op::Rescale | Op::DropLevel(_) => self.of(node, 0).to_vec(),
+            Op::Relinearize | Op::Rescale | Op::DropLevel(_) => self.take(node),
             Op::Transform(transform) => self.transform((value, node), transform, outside)?,
             Op::Fold(fold) => self.fold(node, fold, outside)?,
             Op::Blind(at) => {
@@ -219,7 +234,7 @@ impl Run<'_> {
                 read.clear();
                 read.extend(block.cols.iter().map(|&col| x[col as usize]));
                 for (&row, weights) in block.rows.iter().zip(block.weights.chunks(read.len().max(1))) {
-                    y[row as usize] += weights.iter().zip(&read).map(|(&weight, x)| f64::from(weight) * x).sum::<f64>();
+                    y[row as usize] += dot(weights, &read);
                 }
             }
         } else {
@@ -279,12 +294,12 @@ impl Run<'_> {
         encoded.plus(babies).plus(giant.plus(rounding).plus(bias).in_slots(parameters, after))
     }
 
-    fn fold(&self, node: &Node<Ckks>, fold: &Fold, outside: &mut dyn Surroundings) -> Result<Vec<f64>, TypeError> {
+    fn fold(&mut self, node: &Node<Ckks>, fold: &Fold, outside: &mut dyn Surroundings) -> Result<Vec<f64>, TypeError> {
         let parameters = self.circuit.context();
         // Samples lie between each other.
         let samples = parameters.slots() / self.width.max(1);
         let added = key_switch(parameters, 1, node.ty().level).in_slots(parameters, node.ty().scale.log2());
-        let (mut y, mut turned) = (self.of(node, 0).to_vec(), Vec::with_capacity(self.width));
+        let (mut y, mut turned) = (self.take(node), Vec::with_capacity(self.width));
         for step in &fold.steps {
             if samples == 0 || step % samples != 0 || step / samples >= self.width {
                 return Err(TypeError::new(format!("a rotation by {step} takes slots of one sample to another's")));
@@ -299,6 +314,18 @@ impl Run<'_> {
         }
         Ok(y)
     }
+}
+
+/// In four sums, which a processor adds up side by side.
+fn dot(weights: &[i32], x: &[f64]) -> f64 {
+    let (whole, rest) = (weights.chunks_exact(4).zip(x.chunks_exact(4)), weights.len() / 4 * 4);
+    let mut sums = [0.0; 4];
+    for (weights, x) in whole {
+        let products = sums.iter_mut().zip(weights.iter().zip(x));
+        products.for_each(|(sum, (&weight, x))| *sum += f64::from(weight) * x);
+    }
+    let rest = weights.iter().zip(x).skip(rest).map(|(&weight, x)| f64::from(weight) * x);
+    sums.into_iter().chain(rest).sum()
 }
 
 fn mean_square(x: &[f64]) -> f64 {

@@ -111,8 +111,8 @@ pub struct Errors<B> {
 
 /// What is assumed of the secret's squares in the slots, over their mean.
 enum Secret {
-    /// One for each virtual slot.
-    Slots(Vec<f64>),
+    /// One for each virtual slot, and the deviations there of the error that was drawn last: it is often drawn again.
+    Slots { squares: Vec<f64>, of: Added, deviations: Vec<f64> },
     /// The mean of each power.
     Mean(Parameters),
     /// The same everywhere.
@@ -127,8 +127,8 @@ impl<B: FnMut() -> u64> Errors<B> {
             RingType::Standard => (normal(&mut bits).powi(2) + normal(&mut bits).powi(2)) / 2.0,
             RingType::ConjugateInvariant => normal(&mut bits).powi(2),
         };
-        let slots = (0..width).map(square).collect();
-        Self { bits, secret: Secret::Slots(slots) }
+        let squares = (0..width).map(square).collect();
+        Self { bits, secret: Secret::Slots { squares, of: Added::default(), deviations: vec![0.0; width] } }
     }
 
     /// The same, with the deviations that errors have over all secrets.
@@ -143,11 +143,14 @@ impl<B: FnMut() -> u64> Errors<B> {
 
     /// Adds an error to each slot of whole vectors.
     pub fn disturb(&mut self, x: &mut [f64], added: &Added) {
-        let deviation = match &self.secret {
-            Secret::Slots(slots) => {
-                for x in x.chunks_mut(slots.len().max(1)) {
-                    let slots = x.iter_mut().zip(slots);
-                    slots.for_each(|(x, &z)| *x += added.variance(z).sqrt() * normal(&mut self.bits));
+        let deviation = match &mut self.secret {
+            Secret::Slots { squares, of, deviations } => {
+                if of != added {
+                    *of = *added;
+                    deviations.iter_mut().zip(squares).for_each(|(d, z)| *d = added.variance(*z).sqrt());
+                }
+                for x in x.chunks_mut(deviations.len().max(1)) {
+                    x.iter_mut().zip(&*deviations).for_each(|(x, deviation)| *x += deviation * normal(&mut self.bits));
                 }
                 return;
             }
