@@ -183,27 +183,46 @@ fn promised(
     let own = judge(&first);
     let (mut reached, mut missing) = (first.found.found.simulation.precision, own.missing);
     let (mut least, mut cause) = (missing, None);
-    let (mut asked, mut attempts) = (goal.precision, PRECISION_ATTEMPTS);
-    while missing > 0.0 && attempts > 0 {
-        attempts -= 1;
-        asked = reached.max(asked) + missing + PRECISION_STEP;
+    // The precision that was too little, and what kept the promise.
+    let mut below = goal.precision;
+    let mut kept: Option<(f64, (Planned, BoundDecision))> = None;
+    for _ in 0..PRECISION_ATTEMPTS {
+        let asked = match &kept {
+            None if missing <= 0.0 => break,
+            None => reached.max(below) + missing + PRECISION_STEP,
+            // More than is needed is not taken if it costs more.
+            Some((above, (planned, _))) => {
+                let dearer = planned.found.per_slot() > DEARER * first.found.per_slot();
+                if above - below < PRECISION_APART || !dearer {
+                    break;
+                }
+                f64::midpoint(below, *above)
+            }
+        };
         if !asked.is_finite() || asked > MAX_PRECISION {
             break;
         }
         match circuit(tensor, options, &Goal { precision: asked, ..goal.clone() }) {
             Ok(planned) => {
                 let found = judge(&planned);
-                if found.missing <= 0.0 {
-                    return Ok((planned, found));
+                if found.missing > 0.0 {
+                    below = asked;
+                    (reached, missing) = (planned.found.found.simulation.precision, found.missing);
+                    least = least.min(missing);
+                } else if kept.as_ref().is_none_or(|(_, (kept, _))| planned.found.per_slot() < kept.found.per_slot()) {
+                    kept = Some((asked, (planned, found)));
+                } else {
+                    break;
                 }
-                (reached, missing) = (planned.found.found.simulation.precision, found.missing);
-                least = least.min(missing);
             }
             Err(error) => {
                 cause = Some(error);
                 break;
             }
         }
+    }
+    if let Some((_, kept)) = kept {
+        return Ok(kept);
     }
     if own.missing <= 0.0 {
         return Ok((first, own));
@@ -230,6 +249,10 @@ fn promised(
 
 /// Precisions that are tried for a bound at the outputs.
 const PRECISION_ATTEMPTS: usize = 6;
+/// Precisions that are closer are not told apart, in bits.
+const PRECISION_APART: f64 = 0.5;
+/// What is worth a search: so many times the cost of the plan that promised too little.
+const DEARER: f64 = 1.02;
 /// Bits that are added to those that are missing: rounded weights and messages do not follow exactly.
 const PRECISION_STEP: f64 = 0.1;
 /// The highest precision that can be asked for, in bits.
@@ -279,6 +302,15 @@ struct Lowered {
     weights: Vec<Option<Weights>>,
     ranges: Ranges,
     found: management::Found,
+}
+
+impl Lowered {
+    /// Nanoseconds for one slot of a full batch.
+    fn per_slot(&self) -> f64 {
+        let found = &self.found;
+        let taken = found.candidates.iter().find(|candidate| candidate.ring == found.plan.ring);
+        taken.map_or(found.simulation.nanoseconds, |candidate| candidate.per_slot)
+    }
 }
 
 /// The batch layout.
