@@ -25,6 +25,7 @@ pub mod pack;
 pub mod packed;
 pub mod passes;
 pub mod price;
+mod promise;
 pub mod ranges;
 mod series;
 mod splits;
@@ -43,7 +44,7 @@ use std::sync::Arc;
 
 use hec_ir::Program;
 use hec_ir::ckks::Circuit;
-use hec_ir::ckks::precision::{Certificate, Profile};
+use hec_ir::ckks::precision::Profile;
 use hec_ir::parameters::{Literal, ParameterError, Parameters, PrimeSearch, Ring, Security};
 use hec_ir::program::{Noise, Port};
 use hec_ir::slots::SlotGraph;
@@ -139,7 +140,7 @@ pub fn compile(model: &TensorGraph, options: &Options) -> Result<Compilation, Co
         values: Port::outputs_of(&tensor).iter().map(|port| port.ty.elements()).sum(),
         witnesses: guards.iter().map(|guard| guard.name.clone()).collect(),
     };
-    let (planned, bound) = promised(&tensor, &inner, goal.clone(), &tolerated)?;
+    let (planned, bound) = promise::kept(&tensor, &inner, goal.clone(), &tolerated)?;
     let Planned { found, reason, circuit, tiled, profile } = planned;
     let Lowered { slots, ranges, found, .. } = found;
     let precisions = decisions::precisions(&slots, &ranges, &found.simulation.errors);
@@ -166,98 +167,7 @@ struct Planned {
     profile: Profile,
 }
 
-/// The circuit of least cost whose certificate promises what is asked of the outputs; `tolerated` is what [`Bound::Decisions`] asks.
-fn promised(
-    tensor: &TensorGraph,
-    options: &Options,
-    goal: Goal,
-    tolerated: &BTreeMap<String, f64>,
-) -> Result<(Planned, BoundDecision), CompileError> {
-    let first = circuit(tensor, options, &goal)?;
-    let judge = |planned: &Planned| {
-        let certificate = Certificate::of(&planned.circuit, &planned.profile);
-        let promises = certificate.map_or_else(|_| Vec::new(), |certificate| certificate.outputs);
-        let own: Vec<_> = promises.into_iter().filter(|(name, _)| !goal.witnesses.contains(name)).collect();
-        BoundDecision::new(options.bound, &own, tolerated)
-    };
-    let own = judge(&first);
-    let (mut reached, mut missing) = (first.found.found.simulation.precision, own.missing);
-    let (mut least, mut cause) = (missing, None);
-    // The precision that was too little, and what kept the promise.
-    let mut below = goal.precision;
-    let mut kept: Option<(f64, (Planned, BoundDecision))> = None;
-    for _ in 0..PRECISION_ATTEMPTS {
-        let asked = match &kept {
-            None if missing <= 0.0 => break,
-            None => reached.max(below) + missing + PRECISION_STEP,
-            // More than is needed is not taken if it costs more.
-            Some((above, (planned, _))) => {
-                let dearer = planned.found.per_slot() > DEARER * first.found.per_slot();
-                if above - below < PRECISION_APART || !dearer {
-                    break;
-                }
-                f64::midpoint(below, *above)
-            }
-        };
-        if !asked.is_finite() || asked > MAX_PRECISION {
-            break;
-        }
-        match circuit(tensor, options, &Goal { precision: asked, ..goal.clone() }) {
-            Ok(planned) => {
-                let found = judge(&planned);
-                if found.missing > 0.0 {
-                    below = asked;
-                    (reached, missing) = (planned.found.found.simulation.precision, found.missing);
-                    least = least.min(missing);
-                } else if kept.as_ref().is_none_or(|(_, (kept, _))| planned.found.per_slot() < kept.found.per_slot()) {
-                    kept = Some((asked, (planned, found)));
-                } else {
-                    break;
-                }
-            }
-            Err(error) => {
-                cause = Some(error);
-                break;
-            }
-        }
-    }
-    if let Some((_, kept)) = kept {
-        return Ok(kept);
-    }
-    if own.missing <= 0.0 {
-        return Ok((first, own));
-    }
-    let why = cause.map_or(String::new(), |cause| format!(": {cause}"));
-    match options.bound {
-        Bound::Any | Bound::Decisions => Ok((first, own)),
-        Bound::Bits(bits) => Err(CompileError::Option {
-            name: "precision",
-            reason: format!(
-                "{bits:.1} bits cannot be promised at the outputs; the best that was found is {:.1}{why}",
-                bits - least
-            ),
-        }),
-        Bound::Error(error) => Err(CompileError::Option {
-            name: "output-error",
-            reason: format!(
-                "errors at the outputs cannot be bounded by {error:e}; the best that was found is {:.1e}{why}",
-                error * least.exp2()
-            ),
-        }),
-    }
-}
-
-/// Precisions that are tried for a bound at the outputs.
-const PRECISION_ATTEMPTS: usize = 6;
-/// Precisions that are closer are not told apart, in bits.
-const PRECISION_APART: f64 = 0.5;
-/// What is worth a search: so many times the cost of the plan that promised too little.
-const DEARER: f64 = 1.02;
-/// Bits that are added to those that are missing: rounded weights and messages do not follow exactly.
-const PRECISION_STEP: f64 = 0.1;
-/// The highest precision that can be asked for, in bits.
-const MAX_PRECISION: f64 = 40.0;
-
+/// The circuit of least cost for a goal, and what it does with the calibration samples.
 fn circuit(tensor: &TensorGraph, options: &Options, goal: &Goal) -> Result<Planned, CompileError> {
     let (found, reason) = match options.layout {
         LayoutChoice::Batch => (in_batches(tensor, options, goal)?, None),

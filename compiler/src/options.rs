@@ -201,8 +201,8 @@ impl Options {
             Bound::Any | Bound::Decisions | Bound::Error(_) => self.precision,
         };
         for bits in [bits, self.precision] {
-            if !(1.0..=crate::MAX_PRECISION).contains(&bits) {
-                let reason = format!("{bits} bits: expected 1 to {}", crate::MAX_PRECISION);
+            if !(1.0..=crate::promise::MAX_PRECISION).contains(&bits) {
+                let reason = format!("{bits} bits: expected 1 to {}", crate::promise::MAX_PRECISION);
                 return Err(CompileError::Option { name: "precision", reason });
             }
         }
