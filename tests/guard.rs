@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use common::{Onnx, Random};
 use hec::ir::tensor::TensorGraph;
-use hec::{Approximation, ImportOptions, LayoutChoice, Options, Outcome, Program, SampleBatch, Silent};
+use hec::{Approximation, Bound, ImportOptions, LayoutChoice, Options, Outcome, Program, SampleBatch, Silent};
 
 const FEATURES: usize = 6;
 
@@ -40,6 +40,7 @@ fn compiled(guard: bool, layout: LayoutChoice) -> Program {
     let options = Options {
         input_range: (-1.0, 1.0),
         precision: 8.0,
+        bound: Bound::Any,
         calibration: BTreeMap::from([("x".to_owned(), samples(256, 1))]),
         approximation: Approximation { guard, ..Approximation::default() },
         layout,

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use common::{Onnx, Random, packed_counts, repository};
 use hec::ir::tensor::TensorGraph;
-use hec::{ImportOptions, LayoutChoice, Options, Program, SampleBatch, Silent};
+use hec::{Bound, ImportOptions, LayoutChoice, Options, Program, SampleBatch, Silent};
 use ndarray::ArrayD;
 use ndarray_npy::NpzReader;
 
@@ -41,7 +41,14 @@ fn options(batch: Option<usize>) -> Options {
     let mut random = Random(5);
     let values = (0..16 * 100).map(|_| random.below(1001) as f64 / 1000.0).collect();
     let calibration = BTreeMap::from([("x".to_owned(), values)]);
-    Options { layout: LayoutChoice::Packed, precision: 13.0, batch, calibration, ..Options::default() }
+    Options {
+        layout: LayoutChoice::Packed,
+        precision: 13.0,
+        bound: Bound::Any,
+        batch,
+        calibration,
+        ..Options::default()
+    }
 }
 
 /// Bits of precision of a program on some samples.

@@ -12,7 +12,7 @@ use hec::ir::Scale;
 use hec::ir::ckks::Circuit;
 use hec::ir::graph::Builder;
 use hec::ir::tensor::{Op, TensorGraph, Tensors, Unsupported};
-use hec::{Approximation, ImportOptions, LayoutChoice, Options, Outcome, Program, SampleBatch, Silent};
+use hec::{Approximation, Bound, ImportOptions, LayoutChoice, Options, Outcome, Program, SampleBatch, Silent};
 use hec_plain::{ClearEngine, ClearEvaluator};
 use hec_runtime::{Client, Engine, EngineError, run_batches};
 
@@ -63,7 +63,7 @@ fn selection() -> TensorGraph {
 fn options(graph: &TensorGraph, public: &[&str]) -> Options {
     let calibration = inputs(graph, 64, 7).into_iter().map(|(name, batch)| (name, batch.values)).collect();
     let public = public.iter().map(|&name| name.to_owned()).collect();
-    Options { input_range: (-1.0, 1.0), precision: 12.0, calibration, public, ..Options::default() }
+    Options { input_range: (-1.0, 1.0), precision: 12.0, bound: Bound::Any, calibration, public, ..Options::default() }
 }
 
 /// `x` in [-1, 1], `p` in [-3, 3].

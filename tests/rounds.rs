@@ -10,7 +10,8 @@ use common::repository;
 use hec::ir::ckks::{counts, multiplicative_depth};
 use hec::ir::tensor::TensorGraph;
 use hec::{
-    Activations, ImportOptions, LayoutChoice, Options, Outcome, Port, Program, RoundDecision, SampleBatch, Silent,
+    Activations, Bound, ImportOptions, LayoutChoice, Options, Outcome, Port, Program, RoundDecision, SampleBatch,
+    Silent,
 };
 use ndarray::ArrayD;
 use ndarray_npy::NpzReader;
@@ -40,6 +41,7 @@ fn compiled(model: &TensorGraph, layout: LayoutChoice, blind: bool) -> Program {
         layout,
         batch: Some(if layout == LayoutChoice::Packed { 1 } else { 4096 }),
         precision: 10.0,
+        bound: Bound::Any,
         ..Options::default()
     };
     hec::compile(model, &options).unwrap().program
@@ -120,6 +122,7 @@ fn a_deep_residual_network_runs_exactly_packed() {
         activations: Activations::Client,
         layout: LayoutChoice::Packed,
         precision: 12.5,
+        bound: Bound::Any,
         batch: Some(1),
         // Weights are encoded when they are used.
         memory: Some(1 << 30),

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{Cursor, Read};
 
 use common::repository;
-use hec::{Compilation, ImportOptions, Options, Program, SampleBatch, Silent};
+use hec::{Bound, Compilation, ImportOptions, Options, Program, SampleBatch, Silent};
 use ndarray::ArrayD;
 use ndarray_npy::ReadNpyExt;
 use zip::ZipArchive;
@@ -76,6 +76,7 @@ impl Pipeline {
             &Options {
                 input_range,
                 precision: 5.0,
+                bound: Bound::Any,
                 approximation: hec::Approximation {
                     max_output_error: numbers.then_some(0.05),
                     ..hec::Approximation::default()

@@ -6,7 +6,7 @@ mod common;
 use std::collections::BTreeMap;
 
 use hec_compiler::approximate::Approximation;
-use hec_compiler::{Activations, CompileError, LayoutChoice, Options, aided, compile};
+use hec_compiler::{Activations, Bound, CompileError, LayoutChoice, Options, aided, compile};
 use hec_ir::ckks::{self, Op};
 use hec_ir::tensor::{Binary, Pool, Pooling, TensorGraph, Unary, Window};
 
@@ -31,7 +31,15 @@ fn residual() -> TensorGraph {
 fn options(layout: LayoutChoice) -> Options {
     let mut m = common::Model::new();
     let calibration = BTreeMap::from([("x".to_owned(), (0..32 * 64).map(|_| m.random()).collect::<Vec<f64>>())]);
-    Options { calibration, input_range: (-1.0, 1.0), activations: Activations::Client, layout, ..Options::default() }
+    let bound = Bound::Any;
+    Options {
+        calibration,
+        input_range: (-1.0, 1.0),
+        activations: Activations::Client,
+        bound,
+        layout,
+        ..Options::default()
+    }
 }
 
 #[test]
