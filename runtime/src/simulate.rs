@@ -37,6 +37,8 @@ pub fn simulate(
     progress: &dyn Progress,
 ) -> Result<Outcome, RunError> {
     let samples = sample_count(&program.inputs(), inputs)?;
+    let contract = program.contract();
+    let mut collector = Collector::new(&contract);
     let start = Instant::now();
     let evaluation = Evaluation::new(program, inputs, samples)?;
     progress.phase(Phase::Evaluate { batch: 0, batches: 1 });
@@ -48,8 +50,6 @@ pub fn simulate(
         evaluation.sample(sample, Some(errors), &mut |_, _| ())
     };
     let results: Vec<Vec<Vec<f64>>> = (0..samples).into_par_iter().map(run).collect::<Result<_, _>>()?;
-    let contract = program.contract();
-    let mut collector = Collector::new(&contract);
     for arrays in results {
         let vectors = |array: Vec<f64>| array.chunks(width.max(1)).map(|vector| Arc::new(vector.to_vec())).collect();
         collector.push(&Revealed, arrays.into_iter().map(vectors).collect(), 1)?;
