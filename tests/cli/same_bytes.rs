@@ -3,48 +3,53 @@
 use crate::common::{files, stem};
 use crate::process::{Folder, model};
 
-/// Compiles twice, and under one and two threads.
+/// Compiles twice, under one thread and under two.
 fn compare(name: &str, options: &[&str]) {
     let folder = Folder::new();
     let path = model(name);
-    let compile = |output: &str, threads: Option<&str>| {
+    let compile = |output: &str, threads: &str| {
         let arguments = [&["compile", &path, "-o", output], options].concat();
-        let variables: Vec<(&str, &str)> = threads.map(|n| ("RAYON_NUM_THREADS", n)).into_iter().collect();
-        folder.hec_with(&arguments, &variables).ok();
+        folder.hec_with(&arguments, &[("RAYON_NUM_THREADS", threads)]).ok();
         folder.read(output)
     };
-    let first = compile("first.hec", Some("2"));
-    assert!(first == compile("again.hec", Some("2")), "{name}: two compilations differ");
-    assert!(first == compile("alone.hec", Some("1")), "{name}: the number of threads changes the program");
+    let equal = compile("two.hec", "2") == compile("one.hec", "1");
+    assert!(equal, "{name} {options:?}: two compilations, under one thread and two, differ");
 }
 
-/// Models in which nothing, or little, has to be fitted.
-const CHEAP: [&str; 5] = ["breast-cancer", "cryptonets-fashion-mnist", "cryptonets-mnist", "diabetes", "digits"];
+const BATCH: &[&str] = &[];
+const PACKED: &[&str] = &["--layout", "packed"];
+/// Their activations are the client's: no polynomial comes near enough, or only at a price.
+const CLIENT: [&str; 4] = ["classical-fashion-mnist", "classical-mnist", "mobilenet-fashion-mnist", "resnet20-cifar10"];
 
-#[test]
-fn cheap_models_in_batches() {
-    CHEAP.iter().for_each(|name| compare(name, &[]));
-}
-
-#[test]
-fn cheap_models_packed() {
-    CHEAP.iter().for_each(|name| compare(name, &["--layout", "packed"]));
-}
-
-#[test]
-#[ignore = "minutes: activations are fitted, for each of three compilations"]
-fn all_models_in_batches() {
-    all(&[]);
-}
-
-#[test]
-#[ignore = "many minutes: every split of every layer is priced, for each of three compilations"]
-fn all_models_packed() {
-    all(&["--layout", "packed"]);
-}
-
-fn all(options: &[&str]) {
+fn compare_all(chosen: impl Fn(&str) -> bool, layout: &[&str]) {
     let models = files("models", "onnx");
-    assert!(models.len() >= 9, "{models:?}");
-    models.iter().map(|path| stem(path)).filter(|name| !CHEAP.contains(name)).for_each(|name| compare(name, options));
+    assert!(models.len() >= 11, "{models:?}");
+    for name in models.iter().map(|path| stem(path)).filter(|name| chosen(name)) {
+        let activations: &[&str] = if CLIENT.contains(&name) { &["--activations", "client"] } else { &[] };
+        compare(name, &[activations, layout].concat());
+    }
+}
+
+/// Deep, or with small margins between its answers, for which several plans are tried: together as long as all others.
+fn is_dear(name: &str) -> bool {
+    ["finetuned-fashion-mnist", "resnet20-cifar10"].contains(&name)
+}
+
+#[test]
+fn models_in_batches() {
+    compare_all(|name| !is_dear(name), BATCH);
+}
+
+#[test]
+fn models_packed() {
+    compare_all(|name| !is_dear(name), PACKED);
+}
+
+#[test]
+#[ignore = "minutes"]
+fn dear_models() {
+    [BATCH, PACKED].iter().for_each(|layout| compare_all(is_dear, layout));
+    // With polynomials, which are fitted and tried.
+    compare("classical-mnist", &["--precision", "5", "--memory", "16GiB"]);
+    compare("classical-mnist", &["--layout", "packed", "--precision", "7", "--batch", "16"]);
 }
